@@ -1,0 +1,231 @@
+package ami
+
+import (
+	"iter"
+	"strings"
+)
+
+// Limits of what a client may send (manager.c: inbuf, AST_MAX_MANHEADERS).
+const (
+	// MaxLine is the length of the longest line, its LF or CRLF included.
+	MaxLine = 1024
+	// MaxHeaders is how many lines an action may have.
+	MaxHeaders = 128
+)
+
+// Fault says why Asterisk would refuse a message before looking at it.
+type Fault uint8
+
+// The faults of a message, FaultNone being the usual case.
+const (
+	FaultNone Fault = iota
+	FaultLineTooLong
+	FaultTooManyLines
+)
+
+// Message is Asterisk's text for the fault (manager.c: do_message).
+func (f Fault) Message() string {
+	switch f {
+	case FaultLineTooLong:
+		return "Failed to parse message: line too long"
+	case FaultTooManyLines:
+		return "Too many lines in message or allocation failure"
+	}
+	return ""
+}
+
+// Action is one message from a client, as Asterisk would hold it: its lines in
+// order. It is immutable and safe for use by many goroutines; strings taken
+// from it may be kept.
+//
+// Look-ups follow manager.c: __astman_get_header. A name counts only at the
+// very start of a line and directly before its colon, names are compared
+// without case, the first line of a name wins, leading blanks of a value are
+// skipped and trailing ones are kept.
+type Action struct {
+	text  string // all lines, without their ends
+	ends  []int  // where each line ends in text
+	fault Fault
+}
+
+// NewAction makes an action from ready lines ("Name: value"), without line
+// ends. Each is cut at its first NUL, CR or LF; empty ones are left out.
+func NewAction(lines ...string) *Action {
+	var b strings.Builder
+	a := &Action{}
+	for _, line := range lines {
+		if i := strings.IndexAny(line, "\x00\r\n"); i >= 0 {
+			line = line[:i]
+		}
+		if line == "" {
+			continue
+		}
+		b.WriteString(line)
+		a.ends = append(a.ends, b.Len())
+	}
+	a.text = b.String()
+	return a
+}
+
+// Fault is why Asterisk would refuse the message whatever it says.
+func (a *Action) Fault() Fault { return a.fault }
+
+// Lines are the lines of the message in order, without their ends.
+func (a *Action) Lines() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range a.ends {
+			if !yield(a.line(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Name is the action's name: the first Action header that is not empty.
+func (a *Action) Name() string {
+	for v := range a.All("action") {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// ID is the client's ActionID, empty if it sent none or an empty one first.
+func (a *Action) ID() string { return a.Get("actionid") }
+
+// Get is the value of the first header of that name, empty if there is none.
+func (a *Action) Get(name string) string {
+	for v := range a.All(name) {
+		return v
+	}
+	return ""
+}
+
+// All are the values of every header of that name, in order.
+func (a *Action) All(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range a.Lines() {
+			if v, ok := lineValue(line, name); ok && !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// HasControl reports whether any line holds a control character other than a
+// tab: no client needs one, and one layer's data is another's syntax.
+func (a *Action) HasControl() bool {
+	for i := range len(a.text) {
+		if c := a.text[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+func lineValue(line, name string) (string, bool) {
+	if len(line) <= len(name) || line[len(name)] != ':' || !equalFold(line[:len(name)], name) {
+		return "", false
+	}
+	return skipBlanks(line[len(name)+1:]), true
+}
+
+// skipBlanks is Asterisk's ast_skip_blanks.
+func skipBlanks(v string) string {
+	for v != "" && v[0] < 33 {
+		v = v[1:]
+	}
+	return v
+}
+
+// AppendForward appends the action as it is to be sent to a PBX, under the
+// ActionID id, and returns the extended slice. What is sent is what was
+// checked: the headers that Asterisk would read, written anew. Of a repeated
+// header only the first is left (all for Variable, which Asterisk collects,
+// and for AOCMessage, where the last one counts), and lines that no look-up
+// can find are dropped. The client's ActionID and Server headers are never
+// sent.
+//
+// A UserEvent is the exception: Asterisk copies all of its lines into the
+// event, so all but the Server lines are sent as they are, and id replaces the
+// client's where it stood.
+//
+// A fault means that the result would break Asterisk's limits and that nothing
+// was appended.
+func (a *Action) AppendForward(dst []byte, id string) ([]byte, Fault) {
+	name := a.Name()
+	userEvent := equalFold(name, "UserEvent")
+	inPlace := userEvent && a.ID() != ""
+	w := forward{buf: dst}
+	w.line("Action: ", name)
+	if !inPlace {
+		w.line("ActionID: ", id)
+	}
+	for i := range a.ends {
+		line := a.line(i)
+		key, value, ok := strings.Cut(line, ":")
+		switch {
+		case ok && (equalFold(key, "action") || equalFold(key, "server")):
+		case inPlace && ok && equalFold(key, "actionid"):
+			inPlace = false
+			w.line(line[:len(line)-len(skipBlanks(value))], id)
+		case userEvent:
+			w.line(line, "")
+		case !ok || key == "" || equalFold(key, "actionid") || a.repeats(i, key):
+		default:
+			w.line(key+": ", skipBlanks(value))
+		}
+	}
+	if w.fault != FaultNone {
+		return dst, w.fault
+	}
+	return append(w.buf, "\r\n"...), FaultNone
+}
+
+// repeats reports whether line i is not the first of its name, and of no use
+// because of that.
+func (a *Action) repeats(i int, key string) bool {
+	if equalFold(key, "variable") || equalFold(a.Name(), "AOCMessage") {
+		return false
+	}
+	for j := range i {
+		if _, ok := lineValue(a.line(j), key); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *Action) line(i int) string {
+	if i == 0 {
+		return a.text[:a.ends[0]]
+	}
+	return a.text[a.ends[i-1]:a.ends[i]]
+}
+
+// forward writes the lines of an action and minds the limits of the reader at
+// the other end.
+type forward struct {
+	buf   []byte
+	lines int
+	fault Fault
+}
+
+func (w *forward) line(head, tail string) {
+	n := len(head) + len(tail)
+	if w.lines++; w.lines > MaxHeaders && w.fault == FaultNone {
+		w.fault = FaultTooManyLines
+	}
+	if n+1 > MaxLine {
+		w.fault = FaultLineTooLong
+	}
+	if w.fault != FaultNone {
+		return
+	}
+	w.buf = append(append(w.buf, head...), tail...)
+	if n+2 <= MaxLine { // the longest line only fits with a bare LF
+		w.buf = append(w.buf, '\r')
+	}
+	w.buf = append(w.buf, '\n')
+}

@@ -1,0 +1,65 @@
+package ami
+
+// ActionKind says what the answer to an action looks like.
+type ActionKind uint8
+
+const (
+	// KindSingle is answered by one response.
+	KindSingle ActionKind = iota
+	// KindList is answered by a response that may open a list of events, which
+	// ends with one that says so (EventList: Complete). Asterisk 12 and older
+	// do not announce all of their lists.
+	KindList
+	// KindUncertain has an answer whose end cannot be told from the answer:
+	// raw text, two responses, a list that may break off, an event that may
+	// never come.
+	KindUncertain
+	// KindSession acts on the session that sends it, and never goes to a PBX.
+	KindSession
+)
+
+// ActionInfo is what is known of an action from Asterisk's source.
+type ActionInfo struct {
+	Name string
+	// Classes is its authority in the newest Asterisk: a session needs any one
+	// of them to run it. ClassNone: everybody may.
+	Classes Class
+	Kind    ActionKind
+	// Legacy marks an action that the newest Asterisk has no more.
+	Legacy bool
+}
+
+var actionsByName = func() map[string]*ActionInfo {
+	m := make(map[string]*ActionInfo, len(actionTable))
+	for i := range actionTable {
+		m[FoldName(actionTable[i].Name)] = &actionTable[i]
+	}
+	return m
+}()
+
+// LookupAction finds an action by its name, compared without case. The result
+// is shared and must not be changed.
+func LookupAction(name string) (*ActionInfo, bool) {
+	info, ok := actionsByName[FoldName(name)]
+	return info, ok
+}
+
+// Actions are all known actions, in the order of their names. The slice is
+// shared and must not be changed.
+func Actions() []ActionInfo { return actionTable[:] }
+
+// FoldName is a name as a map key: ASCII letters in lower case, as Asterisk
+// compares names of actions, headers and users. A name that is in lower case
+// already is returned as it is.
+func FoldName(name string) string {
+	for i := range len(name) {
+		if lower(name[i]) != name[i] {
+			b := []byte(name)
+			for j := range b {
+				b[j] = lower(b[j])
+			}
+			return string(b)
+		}
+	}
+	return name
+}
