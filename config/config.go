@@ -1,0 +1,80 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/amiproxy/amiproxy/acl"
+	"github.com/amiproxy/amiproxy/backend"
+)
+
+// Config is one configuration, complete and valid: an immutable snapshot, safe
+// for use by many goroutines.
+type Config struct {
+	General General
+	// PBXs are in file order, which is the order that clients see.
+	PBXs []backend.Options
+	// Users by the name in lower case (ami.FoldName): Asterisk compares user
+	// names without case.
+	Users map[string]*User
+	// Warnings name what was accepted and means nothing here, each as
+	// "file:line: [section] key: why".
+	Warnings []string
+}
+
+// General is the [general] section.
+type General struct {
+	Enabled     bool
+	BindAddr    netip.AddrPort // bindaddr and port
+	TLSEnable   bool
+	TLSBindAddr netip.AddrPort
+	TLSCertFile string
+	// TLSPrivateKey is the key's file; the certificate's if empty.
+	TLSPrivateKey string
+
+	// AuthTimeout is how long a client may take to log in, in whole seconds.
+	AuthTimeout time.Duration
+	// AuthLimit is how many clients may be connected that have not logged in.
+	AuthLimit int
+
+	// DefaultPBX gets the actions of those who name no PBX; may be empty.
+	DefaultPBX string
+	// Banner is the text of the greeting without its line end; empty: made
+	// from the versions of the PBXes.
+	Banner string
+	// Challenge allows Login by MD5 challenge.
+	Challenge bool
+	// BrokenEventsAction is manager.conf's brokeneventsaction.
+	BrokenEventsAction bool
+
+	// QueueLimit bounds the events, AnswerLimit the answers that wait for one
+	// client, TotalLimit all that waits for all clients. Bytes.
+	QueueLimit, AnswerLimit, TotalLimit int64
+	// PendingLimit is how many actions of one session may be unanswered.
+	PendingLimit int
+}
+
+// User is a user section.
+type User struct {
+	Policy *acl.Policy
+	// PBXs are the names of the PBXes that the user may use, spelled as their
+	// sections are and in file order.
+	PBXs []string
+	// DefaultPBX is the user's own, else that of General; may be empty.
+	DefaultPBX string
+
+	AllowMultipleLogin bool
+	DisplayConnects    bool
+	// DropEvents loses events that a slow client cannot take, instead of
+	// closing it (slowclient = drop).
+	DropEvents bool
+	// QueueLimit is the user's own or General's.
+	QueueLimit int64
+	// FullyBooted sends that event after a login.
+	FullyBooted bool
+	// CloseWhenPBXLost closes a session when the only PBX that it sees is lost
+	// (pbxlost = close).
+	CloseWhenPBXLost bool
+	// SharedIDs shows a user's ActionIDs in events to all sessions of the user.
+	SharedIDs bool
+}
