@@ -1,0 +1,240 @@
+package backend
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+const (
+	defaultPort           = 5038
+	defaultLinks          = 4
+	defaultConnectTimeout = 3 * time.Second
+	defaultActionTimeout  = 30 * time.Second
+	defaultAnswerLimit    = 64 << 20
+)
+
+// The reasons why a request is not answered by the PBX.
+var (
+	// ErrDown: the PBX was not connected when the action came, or went away
+	// before it was sent.
+	ErrDown = errors.New("not connected")
+	// ErrLost: the action was sent and its link died.
+	ErrLost = errors.New("was lost before it answered")
+	// ErrTimeout: the action was sent and not answered in time.
+	ErrTimeout = errors.New("did not answer in time")
+	// ErrBusy: the action was not sent, since no link became free in time.
+	ErrBusy = errors.New("is busy")
+	// ErrTooLong: the answer broke Options.AnswerLimit and was thrown away.
+	ErrTooLong = errors.New("answer too long")
+)
+
+// Handler gets what a PBX has to say. Its methods are called one at a time for
+// events, and one at a time for states; they must not wait for anything.
+type Handler interface {
+	// Event is called for every event of the PBX, in order.
+	Event(b *Backend, e *Event)
+	// State is called when the PBX comes and goes. The call that says Up comes
+	// before the first event, the one that says Down after the last.
+	State(b *Backend, s State)
+}
+
+// Event is one event of a PBX.
+type Event struct {
+	// Frame is as the PBX sent it. It may be kept and shared, not modified.
+	Frame ami.Frame
+	// Class is what a session must be allowed to read to get it.
+	Class ami.Class
+	// ID is set if the event carries an ActionID of a proxy's making. If it is
+	// ours and still known, Owner is who sent the action and OwnerID the
+	// ActionID that he gave it.
+	ID      string
+	Owner   *Stream
+	OwnerID string
+}
+
+// State is whether a PBX can be used.
+type State struct {
+	Up     bool
+	Reason string
+	Since  time.Time
+	// LostFrom and LostTo are set with Up if events may have been missed
+	// between these times.
+	LostFrom, LostTo time.Time
+}
+
+// Backend is one PBX with all links to it. Its methods are safe for use by
+// many goroutines.
+type Backend struct {
+	// Static after construction
+	options  Options
+	handler  Handler
+	log      *zap.Logger
+	tls      *tls.Config // nil: plain TCP
+	idPrefix string      // of every ActionID we send
+	house    *Stream     // our own actions
+	stats    Stats
+
+	nextID    atomic.Uint64
+	authority atomic.Pointer[Authority]
+	version   atomic.Pointer[string]
+	booted    atomic.Pointer[booted]
+	up        atomic.Bool // copy of state.Up for readers without the lock
+
+	// notify orders the calls of Handler.State. It is taken before mu.
+	notify sync.Mutex
+
+	mu sync.Mutex // guards the following; nothing is called or written under it
+	// connected are all links that are logged in; links those for actions.
+	connected []*link
+	links     []*link
+	// ready is closed while links is not empty, and made anew when it empties.
+	ready     chan struct{}
+	events    bool // the events link is logged in
+	state     State
+	exclusive int       // links taken by exclusive actions
+	waiting   []*Stream // streams with work that no link could take yet, in order
+	pending   int       // accepted and not yet answered
+	late      lateIDs   // answered actions whose events are still to come
+	relist    time.Time // when to ask for ListCommands again; zero: no need
+	lostFrom  time.Time
+}
+
+// Stats are counters, all since the start.
+type Stats struct {
+	Logins, Losses, Events, Frames, Dropped, Unmatched atomic.Uint64
+}
+
+// New returns a backend for one PBX. It fails if the options cannot work,
+// which includes a CA file that cannot be read.
+func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
+	if o.Port == 0 {
+		o.Port = defaultPort
+	}
+	if o.Links == 0 {
+		o.Links = defaultLinks
+	}
+	if o.Links < 2 {
+		return nil, fmt.Errorf("pbx %s: links = %d: at least 2 are needed, one for events and one for actions", o.Name, o.Links)
+	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = defaultConnectTimeout
+	}
+	if o.ActionTimeout == 0 {
+		o.ActionTimeout = defaultActionTimeout
+	}
+	if o.AnswerLimit == 0 {
+		o.AnswerLimit = defaultAnswerLimit
+	}
+	tlsConfig, err := newTLSConfig(o)
+	if err != nil {
+		return nil, fmt.Errorf("pbx %s: %w", o.Name, err)
+	}
+	var start [8]byte
+	rand.Read(start[:]) // never fails
+	b := &Backend{
+		options:  o,
+		handler:  h,
+		log:      log.With(zap.String("pbx", o.Name)),
+		tls:      tlsConfig,
+		idPrefix: idForm + hex.EncodeToString(start[:]) + "-",
+		ready:    make(chan struct{}),
+		state:    State{Reason: "not connected yet", Since: time.Now()},
+		late:     newLateIDs(),
+	}
+	b.house = b.NewStream()
+	b.authority.Store(builtinAuthority())
+	return b, nil
+}
+
+// Run keeps the links up until ctx ends. It returns when all goroutines of the
+// backend have ended and every request was answered.
+func (b *Backend) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for i := range b.options.Links {
+		group.Go(func() { b.keepLink(ctx, i) })
+	}
+	group.Go(func() { b.keepHouse(ctx) })
+	group.Wait()
+	b.failWaiting()
+}
+
+// Name is the PBX's name in the configuration.
+func (b *Backend) Name() string { return b.options.Name }
+
+// Up reports whether the PBX can be used.
+func (b *Backend) Up() bool { return b.up.Load() }
+
+// State is whether the PBX can be used, why and since when.
+func (b *Backend) State() State {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state
+}
+
+// Version is the AMI version of the PBX's banner, such as 11.0.0; empty before
+// the first connection.
+func (b *Backend) Version() string {
+	if v := b.version.Load(); v != nil {
+		return *v
+	}
+	return ""
+}
+
+// Pending is the number of requests that were accepted and not yet answered.
+func (b *Backend) Pending() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pending
+}
+
+// Stats are the counters of the backend.
+func (b *Backend) Stats() *Stats { return &b.stats }
+
+func (b *Backend) address() string {
+	return net.JoinHostPort(b.options.Host, strconv.Itoa(b.options.Port))
+}
+
+// changeState recomputes the state after a link came or went, and tells the
+// handler if it changed.
+func (b *Backend) changeState(reason string) {
+	b.notify.Lock()
+	defer b.notify.Unlock()
+	b.mu.Lock()
+	up := b.events && len(b.links) > 0
+	if up == b.state.Up {
+		b.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	b.state = State{Up: up, Reason: reason, Since: now}
+	if up && !b.lostFrom.IsZero() {
+		b.state.LostFrom, b.state.LostTo = b.lostFrom, now
+		b.lostFrom = time.Time{}
+	}
+	if !up {
+		b.booted.Store(nil)
+	}
+	b.up.Store(up)
+	s := b.state
+	b.mu.Unlock()
+	if s.Up {
+		b.log.Info("PBX is up", zap.String("version", b.Version()), zap.String("reason", s.Reason))
+	} else {
+		b.failWaiting()
+		b.log.Warn("PBX is down; reconnecting", zap.String("reason", s.Reason))
+	}
+	b.handler.State(b, s)
+}

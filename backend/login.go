@@ -1,0 +1,158 @@
+package backend
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// refusedError is a login that the PBX refused: trying again at once would
+// only fill its security log.
+type refusedError struct{ message string }
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("refused: %s (check username, secret and permit of the proxy's user in the PBX's manager.conf)", e.message)
+}
+
+// login gets a new connection ready. It runs before the link has a writer, so
+// it reads and writes in turn.
+func (l *link) login() error {
+	b := l.b
+	if err := l.readBanner(); err != nil {
+		return err
+	}
+	login := []string{"Action: Login", "Username: " + b.options.Username, "Events: off"}
+	if l.events {
+		login[2] = "Events: on"
+	}
+	f, err := l.ask("Action: Challenge", "AuthType: MD5")
+	if err != nil {
+		return err
+	}
+	if challenge, ok := f.Get("Challenge"); ok && isSuccess(f) {
+		sum := md5.Sum([]byte(string(challenge) + b.options.Secret))
+		login = append(login, "AuthType: MD5", "Key: "+hex.EncodeToString(sum[:]))
+	} else {
+		login = append(login, "Secret: "+b.options.Secret)
+	}
+	f, err = l.ask(login...)
+	if err != nil {
+		return err
+	}
+	if !isSuccess(f) {
+		message, _ := f.Get("Message")
+		return &refusedError{string(message)}
+	}
+	if l.events || b.anyLink() {
+		return nil
+	}
+	return l.learnRights()
+}
+
+func (b *Backend) anyLink() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.links) > 0
+}
+
+// readBanner takes the greeting "Asterisk Call Manager/<version>".
+func (l *link) readBanner() error {
+	line, err := l.reader.ReadLine()
+	if err != nil {
+		return fmt.Errorf("no greeting: %w (authlimit reached on the PBX, or not an AMI port)", err)
+	}
+	version, ok := bytes.CutPrefix(line, []byte("Asterisk Call Manager/"))
+	if !ok {
+		return fmt.Errorf("greeting %.60q is not Asterisk's", line)
+	}
+	v := string(version)
+	l.b.version.Store(&v)
+	return nil
+}
+
+// ask sends an action and returns its response, valid until the next ask.
+// Events that come before it are handed on.
+func (l *link) ask(lines ...string) (ami.Frame, error) {
+	id, _ := l.b.newID()
+	frame, fault := ami.NewAction(lines...).AppendForward(nil, id)
+	if fault != ami.FaultNone {
+		return nil, &FaultError{fault}
+	}
+	if _, err := l.conn.Write(frame); err != nil {
+		return nil, err
+	}
+	for {
+		f, err := l.reader.ReadFrame()
+		if err != nil {
+			return nil, err
+		}
+		if f.Response() == nil {
+			continue
+		}
+		if got, _ := f.Get("ActionID"); string(got) == id {
+			return f, nil
+		}
+	}
+}
+
+func isSuccess(f ami.Frame) bool { return strings.EqualFold(string(f.Response()), "Success") }
+
+// learnRights asks the PBX what it lets us do, and says so if that is too
+// little.
+func (l *link) learnRights() error {
+	f, err := l.ask("Action: ListCommands")
+	if err != nil {
+		return err
+	}
+	if !isSuccess(f) {
+		return fmt.Errorf("ListCommands: %q", f.Response())
+	}
+	authority := parseAuthority(f)
+	l.b.authority.Store(authority)
+	missing := authority.missingWrite()
+	if len(missing) > 0 {
+		l.log.Warn("the proxy's user on the PBX may not write all classes: give it write = all in manager.conf, or clients miss actions",
+			zap.String("username", l.b.options.Username), zap.Strings("missing", missing))
+	}
+	if _, ok := authority.Class("Command"); !ok || strings.ContainsAny(l.b.options.Username, " \t\"\\") {
+		return nil
+	}
+	f, err = l.ask("Action: Command", "Command: manager show user "+l.b.options.Username)
+	if err != nil {
+		return err
+	}
+	if missing := missingRead(f); len(missing) > 0 {
+		l.log.Warn("the proxy's user on the PBX may not read all classes: give it read = all in manager.conf, or clients miss events",
+			zap.String("username", l.b.options.Username), zap.Strings("missing", missing))
+	}
+	return nil
+}
+
+// missingRead names the classes that "manager show user" does not list. An
+// output that cannot be read proves nothing.
+func missingRead(f ami.Frame) []string {
+	var perms []byte
+	for line := range bytes.Lines(f) {
+		if _, value, ok := bytes.Cut(line, []byte("read perm:")); ok {
+			perms = bytes.TrimSpace(value)
+		}
+	}
+	if perms == nil {
+		return nil
+	}
+	have, err := ami.ParseClasses(string(perms))
+	if err != nil || have == ami.ClassAll {
+		return nil
+	}
+	return classNames(ami.ClassAll &^ have)
+}
+
+func classNames(c ami.Class) []string {
+	return strings.Split(strings.TrimSuffix(c.String(), ",all"), ",")
+}
