@@ -1,19 +1,23 @@
 package acl
 
 import (
+	"fmt"
+	"io"
 	"net/netip"
+	"slices"
 
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-// Options are a user's rules as they are configured.
+// Options are a user's rules as they are configured. Printing or logging them
+// never shows the secret.
 type Options struct {
 	// Name is the user's name as the file spells it.
 	Name string
 	// Secret is what the user logs in with. A user without any secret line
 	// (NoSecret) can never log in; an empty secret is one that matches an
 	// empty or missing Secret header (manager.c: authenticate).
-	Secret   string
+	Secret   string `json:"-" xml:"-" yaml:"-"`
 	NoSecret bool
 	// Lists are the user's own deny and permit lines and the named ACLs. Every
 	// one must allow an address; with none, every address may log in.
@@ -24,17 +28,82 @@ type Options struct {
 	Hardening bool
 }
 
+// String describes the options without the secret.
+func (o Options) String() string {
+	return fmt.Sprintf("user %q: read %v, write %v", o.Name, o.Read, o.Write)
+}
+
+// Format prints [Options.String] whatever the verb, so that no %+v or %#v can
+// show the secret.
+func (o Options) Format(w fmt.State, _ rune) { io.WriteString(w, o.String()) }
+
 // Policy is what one user may do and see: an immutable verdict, safe for use
 // by many goroutines.
 type Policy struct {
-	options Options
+	name        string
+	lists       []List
+	read, write ami.Class
+	hardening   bool
+	// secret is behind a function, which is all that fmt can show of it, even
+	// where it cannot call Format: in a field that is not exported.
+	secret func() *secretValue
 }
 
-// New compiles a user's rules.
-func New(o Options) *Policy { return &Policy{options: o} }
+// New compiles a user's rules. The lists are copied.
+func New(o Options) *Policy {
+	secret := newSecret(o.Secret, o.NoSecret)
+	p := &Policy{
+		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening,
+		secret: func() *secretValue { return secret },
+	}
+	for _, l := range o.Lists {
+		if l == nil {
+			l = DenyAll() // a list that is missing must not mean "everybody"
+		}
+		p.lists = append(p.lists, List{rules: slices.Clone(l.rules), denyAll: l.denyAll})
+	}
+	return p
+}
 
-// List is an ordered list of deny and permit rules.
-type List struct{}
+var nobody = New(Options{NoSecret: true, Lists: []*List{DenyAll()}})
 
-// Allows reports the verdict of the list on an address.
-func (l *List) Allows(addr netip.Addr) bool { return true }
+// Nobody is the policy of a user that does not exist: it admits no address,
+// accepts no secret and grants nothing. Asking it takes as long as asking a
+// real one, so that the time of an answer does not tell which users exist.
+func Nobody() *Policy { return nobody }
+
+// Name is the user's name as the file spells it.
+func (p *Policy) Name() string { return p.name }
+
+// Read are the classes of events that the user may see.
+func (p *Policy) Read() ami.Class { return p.read }
+
+// Write are the classes of actions that the user may send.
+func (p *Policy) Write() ami.Class { return p.write }
+
+// String describes the policy without the secret.
+func (p *Policy) String() string {
+	return fmt.Sprintf("user %q: read %v, write %v", p.name, p.read, p.write)
+}
+
+// Format prints [Policy.String] whatever the verb.
+func (p *Policy) Format(w fmt.State, _ rune) { io.WriteString(w, p.String()) }
+
+// Admits reports whether the user may log in from an address.
+func (p *Policy) Admits(addr netip.Addr) bool {
+	for i := range p.lists {
+		if !p.lists[i].Allows(addr) {
+			return false
+		}
+	}
+	return true
+}
+
+// Sees reports whether an event of a class is for a session with the given
+// event mask: all classes of the event must be in it, and in what the user may
+// read (manager.c: __manager_event_sessions_va). An event of no class is for
+// everybody who has events on.
+func (p *Policy) Sees(mask, class ami.Class) bool {
+	mask &= p.read
+	return mask != 0 && mask&class == class
+}

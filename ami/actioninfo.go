@@ -29,6 +29,9 @@ type ActionInfo struct {
 	Legacy bool
 }
 
+// maxActionName is beyond the longest name in the table.
+const maxActionName = 64
+
 var actionsByName = func() map[string]*ActionInfo {
 	m := make(map[string]*ActionInfo, len(actionTable))
 	for i := range actionTable {
@@ -40,7 +43,14 @@ var actionsByName = func() map[string]*ActionInfo {
 // LookupAction finds an action by its name, compared without case. The result
 // is shared and must not be changed.
 func LookupAction(name string) (*ActionInfo, bool) {
-	info, ok := actionsByName[FoldName(name)]
+	var buf [maxActionName]byte // on the stack: this is asked of every action
+	if len(name) > len(buf) {
+		return nil, false
+	}
+	for i := range len(name) {
+		buf[i] = lower(name[i])
+	}
+	info, ok := actionsByName[string(buf[:len(name)])]
 	return info, ok
 }
 

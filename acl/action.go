@@ -1,0 +1,101 @@
+package acl
+
+import "github.com/amiproxy/amiproxy/ami"
+
+// denied is Asterisk's text for an action that the user lacks the classes for
+// (manager.c: process_message).
+const denied = "Permission denied"
+
+// May reports whether the user may send the action a, which the PBX gives the
+// given authority: "" if so, else the text for the Message of the error.
+//
+// The user needs any one class of [Policy.Authority]. Then come the tests that
+// Asterisk makes inside of Originate, Getvar and Status, on the values that
+// Asterisk will read. With hardening, control characters are refused as well:
+// what is data to one parser may be syntax to the next.
+//
+// May does not look at faults ([ami.Action.Fault]), nor whether the action
+// exists.
+func (p *Policy) May(a *ami.Action, authority ami.Class) (refusal string) {
+	info, _ := ami.LookupAction(a.Name())
+	if !p.holdsOne(p.authority(info, authority)) {
+		return denied
+	}
+	if p.hardening && a.HasControl() {
+		return denied
+	}
+	if info != nil {
+		return secondCheck(info.Name, a, p.write)
+	}
+	return ""
+}
+
+// MayList reports whether ListCommands shows the user an action, which the PBX
+// gives the given authority.
+func (p *Policy) MayList(name string, pbx ami.Class) bool {
+	return p.holdsOne(p.Authority(name, pbx))
+}
+
+// Authority is the classes of which the user needs any one for an action that
+// the PBX gives the authority pbx: [ami.ClassNone] lets everybody send it,
+// [ami.ClassAll] only those who may write everything.
+//
+// Without hardening that is what the PBX says. With it, a class counts only
+// where the newest Asterisk grants it too; one of the two that asks for no
+// class does not weaken the other. Where they have no class in common, nothing
+// short of every right satisfies both, so that it takes. An action that the
+// newest Asterisk does not know is left to the PBX. What changes something and
+// yet needs no class by either needs the one that its kin need.
+func (p *Policy) Authority(name string, pbx ami.Class) ami.Class {
+	info, _ := ami.LookupAction(name)
+	return p.authority(info, pbx)
+}
+
+func (p *Policy) authority(info *ami.ActionInfo, pbx ami.Class) ami.Class {
+	// ClassAll is what an authority with classes unknown to us is read as; no
+	// knowledge of the newest Asterisk makes up for that.
+	if !p.hardening || info == nil || info.Legacy || pbx == ami.ClassAll {
+		return pbx
+	}
+	newest := info.Classes
+	if newest == ami.ClassNone {
+		newest = missingClass(info.Name)
+		if pbx != ami.ClassNone {
+			return pbx
+		}
+	}
+	switch {
+	case pbx == ami.ClassNone:
+		return newest
+	case pbx&newest == ami.ClassNone:
+		return ami.ClassAll
+	}
+	return pbx & newest
+}
+
+// missingClass is the class that an action should need and does not in any
+// Asterisk, although it changes something.
+func missingClass(name string) ami.Class {
+	switch name {
+	case "QueueChangePriorityCaller", "QueueReload", "QueueReset", "QueueWithdrawCaller":
+		return ami.ClassAgent
+	case "BridgeDestroy", "BridgeKick",
+		"DAHDIDialOffhook", "DAHDIDNDoff", "DAHDIDNDon", "DAHDIHangup", "DAHDITransfer":
+		return ami.ClassCall
+	case "BridgeTechnologySuspend", "BridgeTechnologyUnsuspend",
+		"DAHDIRestart", "PRIDebugFileUnset", "PRIDebugSet":
+		return ami.ClassSystem
+	}
+	return ami.ClassNone
+}
+
+// holdsOne reports whether the user has any one class of an authority.
+func (p *Policy) holdsOne(authority ami.Class) bool {
+	switch authority {
+	case ami.ClassNone:
+		return true
+	case ami.ClassAll:
+		return p.write == ami.ClassAll
+	}
+	return p.write&authority != 0
+}
