@@ -1,0 +1,3 @@
+package simpbx
+
+var queueActions = []action{}
