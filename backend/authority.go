@@ -81,26 +81,23 @@ func parseAuthority(f ami.Frame) *Authority {
 	return newAuthority(slices.Clip(commands))
 }
 
-// witnesses are actions of Asterisk's core, which every PBX has, and the one
-// class that each needs: one that ListCommands leaves out is a class that we
-// were not granted.
-var witnesses = []struct {
-	action string
-	class  ami.Class
-}{
-	{"ModuleLoad", ami.ClassSystem}, {"Redirect", ami.ClassCall},
-	{"Command", ami.ClassCommand}, {"UserEvent", ami.ClassUser},
-	{"UpdateConfig", ami.ClassConfig}, {"Originate", ami.ClassOriginate},
-}
-
+// missingWrite names the classes that our user on the PBX was not granted:
+// ListCommands leaves out what we may not run, so a class is missing if the
+// PBX shows none of the actions that need just that class. Classes that only
+// optional modules use prove nothing.
 func (a *Authority) missingWrite() []string {
-	var missing []string
-	for _, w := range witnesses {
-		if _, ok := a.Class(w.action); !ok {
-			missing = append(missing, classNames(w.class)...)
+	const core = ami.ClassSystem | ami.ClassCall | ami.ClassCommand |
+		ami.ClassUser | ami.ClassConfig | ami.ClassOriginate
+	have := ami.ClassNone
+	for _, info := range ami.Actions() {
+		if _, ok := a.Class(info.Name); ok && core&info.Classes == info.Classes {
+			have |= info.Classes
 		}
 	}
-	return missing
+	if have == core {
+		return nil
+	}
+	return classNames(core &^ have)
 }
 
 // listsUnannounced reports whether the PBX is old enough (Asterisk 12 and

@@ -41,6 +41,8 @@ var (
 	ErrTooLong = errors.New("answer too long")
 )
 
+var errStopping = errors.New("the proxy stops")
+
 // Handler gets what a PBX has to say. Its methods are called one at a time for
 // events, and one at a time for states; they must not wait for anything.
 type Handler interface {
@@ -51,17 +53,18 @@ type Handler interface {
 	State(b *Backend, s State)
 }
 
-// Event is one event of a PBX.
+// Event is one event of a PBX. It is valid during the call that hands it over;
+// only its Frame may be kept.
 type Event struct {
 	// Frame is as the PBX sent it. It may be kept and shared, not modified.
 	Frame ami.Frame
 	// Class is what a session must be allowed to read to get it.
 	Class ami.Class
 	// ID is set if the event carries an ActionID of a proxy's making. If it is
-	// ours and still known, Owner is who sent the action and OwnerID the
-	// ActionID that he gave it.
+	// ours and still known, Owner is the owner of the stream that sent the
+	// action, and OwnerID the ActionID that the client gave it.
 	ID      string
-	Owner   *Stream
+	Owner   any
 	OwnerID string
 }
 
@@ -154,7 +157,7 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 		state:    State{Reason: "not connected yet", Since: time.Now()},
 		late:     newLateIDs(),
 	}
-	b.house = b.NewStream()
+	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())
 	return b, nil
 }
@@ -230,11 +233,16 @@ func (b *Backend) changeState(reason string) {
 	b.up.Store(up)
 	s := b.state
 	b.mu.Unlock()
-	if s.Up {
-		b.log.Info("PBX is up", zap.String("version", b.Version()), zap.String("reason", s.Reason))
-	} else {
-		b.failWaiting()
+	switch {
+	case s.Up:
+		b.log.Info("PBX is up", zap.String("version", b.Version()))
+	case s.Reason == errStopping.Error():
+		b.log.Info("PBX disconnected", zap.String("reason", s.Reason))
+	default:
 		b.log.Warn("PBX is down; reconnecting", zap.String("reason", s.Reason))
+	}
+	if !s.Up {
+		b.failWaiting()
 	}
 	b.handler.State(b, s)
 }

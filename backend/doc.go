@@ -7,7 +7,7 @@
 //
 //	b, err := backend.New(options, handler, logger)
 //	go b.Run(ctx)                    // until ctx ends; keeps reconnecting
-//	stream := b.NewStream()          // one for every session
+//	stream := b.NewStream(session)   // one for every session
 //	err = stream.Do(backend.Request{Action: action, Done: func(a backend.Answer) { … }})
 //
 // A PBX that is away costs its callers nothing but an error. Every request

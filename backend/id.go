@@ -46,7 +46,7 @@ type lateIDs struct {
 }
 
 type lateID struct {
-	owner   *Stream
+	owner   any
 	ownerID string
 	until   time.Time
 }
@@ -88,7 +88,7 @@ func (t *lateIDs) expire(now time.Time) {
 
 // lookUp finds who sent the action with the ActionID id. An
 // ActionID comes back in one event, so it is forgotten with that.
-func (b *Backend) lookUp(id string) (owner *Stream, ownerID string) {
+func (b *Backend) lookUp(id string) (owner any, ownerID string) {
 	rest, ok := strings.CutPrefix(id, b.idPrefix)
 	if !ok {
 		return nil, ""

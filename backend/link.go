@@ -136,6 +136,9 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 	})
 	b.linkUp(l)
 	err = l.read()
+	if ctx.Err() != nil {
+		err = errStopping
+	}
 	raw.Close()
 	l.out.Abort()
 	writer.Wait()
@@ -233,7 +236,7 @@ func (l *link) sendLocked(p *pending, now time.Time) {
 	p.deadline = now.Add(p.timeout)
 	if p.late > 0 {
 		l.b.late.add(p.number, lateID{
-			owner: p.stream, ownerID: p.request.Action.ID(), until: now.Add(p.late),
+			owner: p.stream.owner, ownerID: p.request.Action.ID(), until: now.Add(p.late),
 		})
 	}
 	if p.request.Progress != nil {

@@ -55,7 +55,9 @@ func (e *FaultError) Error() string { return e.Fault.Message() }
 // the order of Do, on one link while any is unanswered, so that the PBX runs
 // them in that order too.
 type Stream struct {
-	b *Backend
+	// Static after construction
+	b     *Backend
+	owner any
 
 	// Guarded by b.mu
 	waiting   []*pending // accepted and not yet sent
@@ -66,8 +68,9 @@ type Stream struct {
 	closed    bool
 }
 
-// NewStream returns a stream without actions.
-func (b *Backend) NewStream() *Stream { return &Stream{b: b} }
+// NewStream returns a stream without actions. owner is what [Event].Owner will
+// be for events that carry the ActionID of one of them.
+func (b *Backend) NewStream(owner any) *Stream { return &Stream{b: b, owner: owner} }
 
 // Do sends an action, now or as soon as its turn comes. If it returns an error
 // (ErrDown or a *FaultError) the action is not sent and Done is not called.

@@ -53,9 +53,8 @@ type Options struct {
 // Queue is the FIFO. Its methods are safe for use by many goroutines, except
 // that only one may Take or Drain.
 type Queue struct {
-	options Options // static
-
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the following
+	options Options
 	ready   sync.Cond // signalled when there is something for the consumer
 	items   [][]byte
 	events  int64 // bytes queued or taken and not yet written
@@ -71,6 +70,15 @@ func New(o Options) *Queue {
 	q := &Queue{options: o}
 	q.ready.L = &q.mu
 	return q
+}
+
+// SetBounds changes the bounds and the Lost function; Total stays as it was.
+// What is queued already stays queued.
+func (q *Queue) SetBounds(o Options) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	o.Total = q.options.Total
+	q.options = o
 }
 
 // PutEvent queues a frame that may be lost or refused when the consumer is

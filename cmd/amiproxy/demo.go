@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/amiproxy/amiproxy/config"
+	"github.com/amiproxy/amiproxy/internal/simpbx"
+	"github.com/amiproxy/amiproxy/proxy"
+)
+
+// demoConfig is the demo's configuration; its verbs are the proxy's port and
+// the ports of the two PBXes.
+const demoConfig = `
+[general]
+bindaddr = 127.0.0.1
+port = %d
+
+[pbx:east]
+host = 127.0.0.1
+port = %d
+username = proxy
+secret = upstream-secret
+
+[pbx:west]
+host = 127.0.0.1
+port = %d
+username = proxy
+secret = upstream-secret
+
+[demo]                   ; everything, on both PBXes
+secret = demo
+read = all
+write = all
+
+[wallboard]              ; sees the queues of west, and can do nothing
+secret = wallboard
+read = agent
+pbx = west
+`
+
+// demoText tells how to see it work; its verb is the proxy's port.
+const demoText = `
+amiproxy demo: two simulated PBXes, east and west, behind a proxy on 127.0.0.1:%[1]d.
+Paste these lines into another terminal (with bash):
+
+1. Log in, and watch the calls of both PBXes for 10 seconds; every event names its Server:
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\n\r\n" >&3; timeout 10 cat <&3'
+
+2. Ask west for its channels, start a call on east, and log off; the answers come in order:
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\nEvents: off\r\n\r\nAction: CoreShowChannels\r\nActionID: 1\r\nServer: west\r\n\r\nAction: Originate\r\nActionID: 2\r\nServer: east\r\nChannel: PJSIP/alice\r\nExten: 101\r\nContext: default\r\nPriority: 1\r\nAsync: yes\r\n\r\nAction: Logoff\r\n\r\n" >&3; cat <&3'
+
+3. The same as a wallboard, which may only read agent events of west: the call is refused, queue events come:
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: wallboard\r\nSecret: wallboard\r\n\r\nAction: Originate\r\nActionID: 2\r\nChannel: PJSIP/alice\r\nExten: 101\r\nContext: default\r\nPriority: 1\r\n\r\n" >&3; timeout 20 cat <&3'
+
+Or point any AMI client at 127.0.0.1:%[1]d, user demo, secret demo. Ctrl-C stops.
+`
+
+func demoCommand() *cobra.Command {
+	var port int
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run the proxy in front of two simulated PBXes",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(cmd.Context(), port, cmd.OutOrStdout(), newLogger(cmd.ErrOrStderr(), zapcore.WarnLevel))
+		},
+	}
+	cmd.Flags().IntVar(&port, "port", 5038, "port for AMI clients on 127.0.0.1; 0: any that is free")
+	return cmd
+}
+
+// demo runs until ctx ends.
+func demo(ctx context.Context, port int, out io.Writer, log *zap.Logger) error {
+	var ports []any
+	for i := range uint64(2) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return failure{fmt.Errorf("start a simulated PBX: %w", err)}
+		}
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		p := simpbx.New(simpbx.Options{Calls: 0.4, RTCP: 0.2, Seed: i + 1})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := p.Serve(l); !errors.Is(err, simpbx.ErrClosed) {
+				log.Error("simulated PBX ended", zap.Error(err))
+			}
+		}()
+		defer func() {
+			p.Close()
+			<-ended
+		}()
+	}
+	text := fmt.Sprintf(demoConfig, append([]any{port}, ports...)...)
+	cfg, err := config.Loader{}.Parse("demo.conf", []byte(text))
+	if err != nil {
+		return failure{err}
+	}
+	return runServer(ctx, cfg, log, func(srv *proxy.Server) {
+		waitUp(ctx, srv)
+		fmt.Fprintf(out, demoText, srv.Addrs()[0].(*net.TCPAddr).Port)
+	})
+}
+
+// waitUp waits until every PBX is connected, so that what is printed works.
+func waitUp(ctx context.Context, srv *proxy.Server) {
+	for _, b := range srv.Backends() {
+		for !b.Up() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+}

@@ -1,0 +1,14 @@
+// Package proxy is the server that clients talk to: it listens, holds a
+// [Session] for every client, routes actions to the PBXes, and gives every
+// event to all who may read it.
+//
+//	srv, err := proxy.New(cfg, logger)
+//	if err := srv.Start(); err != nil { … }   // listening from here on
+//	<-ctx.Done()
+//	srv.Shutdown(timeout)                     // answers what is pending first
+//
+// The files: server.go composes, listen.go accepts, session.go is the life of
+// one client's connection, action.go what happens to an action, login.go and
+// local.go the actions that the proxy answers itself, slots.go the order of
+// what goes out, pbx.go the fan-out of events.
+package proxy

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"math/big"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/acl"
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/queue"
+)
+
+// refusalDelay is how long a refused login waits (manager.c: authenticate,
+// process_message), which also hides how far it got.
+const refusalDelay = time.Second
+
+// login is the action Login (manager.c: action_login, authenticate).
+func (s *Session) login(a *ami.Action) bool {
+	if s.user != nil {
+		s.reply(a.ID() != "", ami.AppendResponse(nil, "Success", a.ID(), "Already authenticated"))
+		return true
+	}
+	username := a.Get("Username")
+	user := s.srv.user(username)
+	policy := acl.Nobody()
+	if user != nil {
+		policy = user.Policy
+	}
+	var right bool
+	if strings.EqualFold(a.Get("AuthType"), "MD5") {
+		right = policy.CheckKey(s.challenge, a.Get("Key"))
+	} else {
+		right = policy.CheckSecret(a.Get("Secret"))
+	}
+	if admitted := policy.Admits(s.remote.Addr()); user == nil || !admitted || !right {
+		s.log.Warn("login refused", zap.String("username", username),
+			zap.Bool("known", user != nil), zap.Bool("admitted", admitted))
+		return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
+	}
+	if !s.srv.logIn(user, username) {
+		return s.refuseLogin(a, textInUse, reasonLoginInUse)
+	}
+	s.user, s.username = user, username
+	s.log = s.log.With(zap.String("user", username))
+	s.raw.SetReadDeadline(time.Time{})
+	if s.srv.isClosing() {
+		s.endReading()
+	}
+	s.welcome(a)
+	return true
+}
+
+// welcome answers a login that succeeded, and opens the session to events.
+func (s *Session) welcome(a *ami.Action) {
+	bounds := queue.Options{Events: s.user.QueueLimit, Answers: s.srv.config.General.AnswerLimit}
+	if s.user.DropEvents {
+		bounds.Lost = eventsLost
+	}
+	s.out.SetBounds(bounds)
+	for _, name := range s.user.PBXs {
+		for _, p := range s.srv.pbxs {
+			if p.Name() == name {
+				s.views = append(s.views, view{p, p.NewStream(s)})
+			}
+		}
+	}
+	s.tagged = len(s.views) > 1
+
+	mask := s.user.Policy.Read()
+	if wish := a.Get("Events"); wish != "" {
+		mask &= ami.Class(max(ami.ParseEventMask(wish), 0))
+	}
+	answer := ami.AppendResponse(nil, "Success", a.ID(), "Authentication accepted")
+	if s.user.FullyBooted && mask&ami.ClassSystem != 0 {
+		for _, v := range s.views {
+			if f := v.FullyBooted(time.Now()); f != nil {
+				rewrite := ami.Rewrite{}
+				if s.tagged {
+					rewrite.Server = v.Name()
+				}
+				answer = rewrite.Append(answer, f)
+			}
+		}
+	}
+	for _, v := range s.views {
+		v.subscribe(s) // gets nothing before the mask is set
+	}
+	s.add(&slot{pbx: noPBX, done: true, answer: answer, apply: func() { s.mask.Store(uint32(mask)) }})
+	if s.user.DisplayConnects {
+		s.log.Info("logged in")
+	}
+}
+
+// refuseLogin lets the client wait, answers with an Error and ends the session.
+func (s *Session) refuseLogin(a *ami.Action, message string, why reason) bool {
+	if s.pause(refusalDelay) {
+		s.refuse(a, message)
+		s.endWith(why)
+	}
+	return false
+}
+
+// sendChallenge is the action Challenge (manager.c: action_challenge): a number
+// of up to nine digits, the same for the life of the session.
+func (s *Session) sendChallenge(a *ami.Action) bool {
+	if !strings.EqualFold(a.Get("AuthType"), "MD5") || !s.srv.config.General.Challenge {
+		return s.refuse(a, "Must specify AuthType")
+	}
+	if s.challenge == "" {
+		n, _ := rand.Int(rand.Reader, big.NewInt(1_000_000_000)) // never fails
+		s.challenge = n.String()
+	}
+	answer := ami.AppendResponseStart(nil, "Success", a.ID())
+	answer = ami.AppendHeader(answer, "Challenge", s.challenge)
+	s.reply(a.ID() != "", ami.AppendEnd(answer))
+	return true
+}

@@ -1,0 +1,248 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/config"
+	"github.com/amiproxy/amiproxy/internal/queue"
+)
+
+// Server is amiproxy: listeners, sessions and PBXes. Its methods are safe for
+// use by many goroutines.
+type Server struct {
+	// Static after construction
+	config  *config.Config
+	log     *zap.Logger
+	pbxs    []*pbx // in file order
+	total   queue.Total
+	stop    context.CancelFunc // ends the backends
+	context context.Context
+
+	listeners []*listener    // static after Start
+	backends  sync.WaitGroup // the backends' goroutines
+	accepting sync.WaitGroup // the listeners' goroutines
+	serving   sync.WaitGroup // the sessions' goroutines
+
+	mu sync.Mutex // guards the following
+	// sessions are all connected clients.
+	sessions map[*Session]struct{}
+	// loggedIn counts sessions by the user's name in lower case.
+	loggedIn        map[string]int
+	unauthenticated int
+	closing         bool
+	lastID          uint64
+}
+
+// New makes a server from a configuration. Nothing is started yet; it fails if
+// a file that the configuration names cannot be used.
+func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
+	srv := &Server{
+		config:   cfg,
+		log:      log,
+		total:    queue.Total{Limit: cfg.General.TotalLimit},
+		sessions: make(map[*Session]struct{}),
+		loggedIn: make(map[string]int),
+	}
+	srv.context, srv.stop = context.WithCancel(context.Background())
+	for i, options := range cfg.PBXs {
+		p := &pbx{index: i}
+		b, err := backend.New(options, p, log)
+		if err != nil {
+			return nil, err
+		}
+		p.Backend = b
+		srv.pbxs = append(srv.pbxs, p)
+	}
+	return srv, nil
+}
+
+// Start opens the listeners and begins to connect to the PBXes. An error names
+// the listener that could not be opened; then nothing runs.
+func (srv *Server) Start() error {
+	g := srv.config.General
+	if g.Enabled {
+		if err := srv.listen(g.BindAddr.String(), nil); err != nil {
+			return err
+		}
+	}
+	if g.TLSEnable {
+		certificate, err := newCertificate(g.TLSCertFile, g.TLSPrivateKey)
+		if err == nil {
+			err = srv.listen(g.TLSBindAddr.String(), certificate.config())
+		}
+		if err != nil {
+			srv.closeListeners()
+			return err
+		}
+	}
+	for _, p := range srv.pbxs {
+		srv.backends.Go(func() { p.Run(srv.context) })
+	}
+	for _, l := range srv.listeners {
+		srv.accepting.Go(func() { srv.accept(l) })
+	}
+	return nil
+}
+
+// Addrs are the addresses listened on, plain before TLS.
+func (srv *Server) Addrs() []net.Addr {
+	var addrs []net.Addr
+	for _, l := range srv.listeners {
+		addrs = append(addrs, l.Addr())
+	}
+	return addrs
+}
+
+// Backends are the PBXes in file order.
+func (srv *Server) Backends() []*backend.Backend {
+	var all []*backend.Backend
+	for _, p := range srv.pbxs {
+		all = append(all, p.Backend)
+	}
+	return all
+}
+
+// Shutdown stops listening at once, lets every session finish what is pending,
+// and returns when nobody is left; after the timeout what remains is cut. It
+// may be called more than once.
+func (srv *Server) Shutdown(timeout time.Duration) {
+	srv.closeListeners()
+	srv.mu.Lock()
+	srv.closing = true
+	sessions := make([]*Session, 0, len(srv.sessions))
+	for s := range srv.sessions {
+		sessions = append(sessions, s)
+	}
+	srv.mu.Unlock()
+	for _, s := range sessions {
+		s.endReading()
+	}
+	cut := time.AfterFunc(timeout, func() {
+		for _, s := range sessions {
+			s.abort(reasonShutdown)
+		}
+	})
+	srv.accepting.Wait()
+	srv.serving.Wait()
+	cut.Stop()
+	srv.stop()
+	srv.backends.Wait()
+}
+
+func (srv *Server) closeListeners() {
+	for _, l := range srv.listeners {
+		l.Close()
+	}
+}
+
+// banner is the greeting: to a client the proxy is as old as the oldest PBX,
+// since clients choose their dialect by it.
+func (srv *Server) banner() string {
+	if b := srv.config.General.Banner; b != "" {
+		return b
+	}
+	lowest := ""
+	for _, p := range srv.pbxs {
+		if v := p.Version(); v != "" && (lowest == "" || olderVersion(v, lowest)) {
+			lowest = v
+		}
+	}
+	if lowest == "" {
+		lowest = "11.0.0"
+	}
+	return "Asterisk Call Manager/" + lowest
+}
+
+// olderVersion compares versions such as 2.10.6 by their numbers.
+func olderVersion(a, b string) bool {
+	for a != "" || b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, ".")
+		y, b, _ = strings.Cut(b, ".")
+		m, _ := strconv.Atoi(x)
+		n, _ := strconv.Atoi(y)
+		if m != n {
+			return m < n
+		}
+	}
+	return false
+}
+
+var errClosing = errors.New("proxy: server is closing")
+
+// enter counts a new client in, unless too many wait to log in already
+// (authlimit).
+func (srv *Server) enter(s *Session) (id uint64, err error) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closing {
+		return 0, errClosing
+	}
+	if srv.unauthenticated >= srv.config.General.AuthLimit {
+		return 0, errAuthLimit
+	}
+	srv.unauthenticated++
+	srv.sessions[s] = struct{}{}
+	srv.lastID++
+	return srv.lastID, nil
+}
+
+func (srv *Server) isClosing() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.closing
+}
+
+// leave counts a client out.
+func (srv *Server) leave(s *Session, user string) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.sessions, s)
+	if user == "" {
+		srv.unauthenticated--
+		return
+	}
+	name := ami.FoldName(user)
+	if srv.loggedIn[name]--; srv.loggedIn[name] == 0 {
+		delete(srv.loggedIn, name)
+	}
+}
+
+// logIn counts a client in as a user; false if the user is in already and may
+// not be twice.
+func (srv *Server) logIn(u *config.User, name string) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	name = ami.FoldName(name)
+	if srv.loggedIn[name] > 0 && !u.AllowMultipleLogin {
+		return false
+	}
+	srv.loggedIn[name]++
+	srv.unauthenticated--
+	return true
+}
+
+// inUse reports whether a user who may log in once only is logged in.
+func (srv *Server) inUse(username string) bool {
+	u := srv.user(username)
+	if u == nil || u.AllowMultipleLogin {
+		return false
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.loggedIn[ami.FoldName(username)] > 0
+}
+
+func (srv *Server) user(name string) *config.User {
+	return srv.config.Users[ami.FoldName(name)]
+}

@@ -1,0 +1,238 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/config"
+	"github.com/amiproxy/amiproxy/internal/queue"
+)
+
+// lastWords is how long a client may take to read what is left for it once its
+// session has ended.
+const lastWords = 2 * time.Second
+
+// reason is why a session ended. It is a closed list: log value and, later,
+// metric label.
+type reason string
+
+const (
+	reasonLogoff       reason = "logoff"
+	reasonClientClosed reason = "client closed"
+	reasonClientReset  reason = "client reset"
+	reasonAuthTimeout  reason = "authtimeout"
+	reasonAuthLimit    reason = "authlimit"
+	reasonLoginFailed  reason = "login failed"
+	reasonLoginInUse   reason = "login already in use"
+	reasonHandshake    reason = "TLS handshake failed"
+	reasonSlowClient   reason = "slow client: queuelimit"
+	reasonAnswerLimit  reason = "slow client: answerlimit"
+	reasonPBXLost      reason = "PBX lost"
+	reasonShutdown     reason = "shutdown"
+)
+
+var errAuthLimit = errors.New(string(reasonAuthLimit))
+
+// Session is our end of one client.
+type Session struct {
+	// Static after construction
+	srv    *Server
+	conn   net.Conn // what is read and written
+	raw    net.Conn // conn without its TLS
+	remote netip.AddrPort
+	log    *zap.Logger
+	out    *queue.Queue
+	gone   chan struct{}          // closed when the session is cut
+	cut    sync.Once              // cuts it
+	reason atomic.Pointer[reason] // why it ends; the first one stays
+
+	// Owned by the reader; static once the session is subscribed to events
+	reader    *ami.ActionReader
+	challenge string
+	username  string       // as the client typed it; empty: not logged in
+	user      *config.User // nil: not logged in
+	views     []view       // the PBXes it sees, in file order
+	tagged    bool         // frames of a PBX carry Server: it sees more than one
+
+	// mask is the event mask: read classes and what Events asked for. Changed
+	// under mu, read without.
+	mask atomic.Uint32
+
+	mu        sync.Mutex // guards the following
+	slots     []*slot    // answers not yet queued, in the order of the actions
+	held      []heldEvent
+	heldBytes int64
+	timer     *time.Timer // lets held events go; nil: none was held yet
+}
+
+// view is a PBX as a session sees it.
+type view struct {
+	*pbx
+	stream *backend.Stream
+}
+
+// serve is the life of one client's connection.
+func (srv *Server) serve(raw net.Conn, config *tls.Config) {
+	defer raw.Close()
+	s := &Session{
+		srv: srv, conn: raw, raw: raw,
+		remote: remoteAddr(raw),
+		gone:   make(chan struct{}),
+	}
+	s.out = queue.New(queue.Options{Answers: srv.config.General.AnswerLimit, Total: &srv.total})
+	id, err := srv.enter(s)
+	s.log = srv.log.With(zap.Uint64("session", id), zap.Stringer("remote", s.remote))
+	if err != nil {
+		if err == errAuthLimit {
+			s.log.Warn("client refused", zap.String("reason", err.Error()))
+		}
+		return
+	}
+	defer func() { srv.leave(s, s.username) }()
+	s.raw.SetDeadline(authDeadline(time.Now(), srv.config.General.AuthTimeout))
+	if srv.isClosing() {
+		s.endReading() // the deadline may have undone Shutdown's
+	}
+	if config != nil {
+		conn := tls.Server(raw, config)
+		if err := conn.HandshakeContext(srv.context); err != nil {
+			s.log.Info("client gone", zap.String("reason", string(reasonHandshake)), zap.Error(err))
+			return
+		}
+		s.conn = conn
+	}
+	s.raw.SetWriteDeadline(time.Time{})
+	s.log.Debug("client connected")
+	s.reader = ami.NewActionReader(s.conn)
+	s.out.PutAnswer([]byte(srv.banner() + "\r\n"))
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		if s.out.Drain(s.conn) != nil {
+			s.abort(reasonClientReset)
+		}
+		s.endReading()
+	})
+	s.read()
+	writer.Wait()
+	s.hangUp()
+	s.close()
+}
+
+// authDeadline is when a client that has not logged in is cut: Asterisk
+// compares whole seconds, so it is the start of a second (manager.c:
+// do_message).
+func authDeadline(accepted time.Time, timeout time.Duration) time.Time {
+	return accepted.Truncate(time.Second).Add(timeout + time.Second)
+}
+
+// read handles actions until the client or the session ends.
+func (s *Session) read() {
+	for {
+		a, err := s.reader.Read()
+		switch {
+		case err == nil:
+			if !s.handle(a) {
+				return
+			}
+			continue
+		case s.reason.Load() != nil: // it ended from the other side
+		case errors.Is(err, io.EOF):
+			// What was sent is still answered.
+			s.endWith(reasonClientClosed)
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			s.abort(reasonClientReset)
+		case s.srv.isClosing():
+			s.endWith(reasonShutdown)
+		default:
+			s.abort(reasonAuthTimeout)
+		}
+		return
+	}
+}
+
+// endReading makes the reader stop, as if the client had no more to say.
+func (s *Session) endReading() { s.raw.SetReadDeadline(time.Unix(1, 0)) }
+
+// endWith closes the session once all that is pending was answered.
+func (s *Session) endWith(why reason) {
+	s.add(&slot{pbx: noPBX, done: true, last: why})
+}
+
+// abort cuts the session at once; what waits for the client is thrown away.
+// It never waits and may be called from anywhere, with locks held.
+func (s *Session) abort(why reason) {
+	s.cut.Do(func() {
+		s.reason.CompareAndSwap(nil, &why)
+		close(s.gone)
+		s.out.Abort()
+		s.raw.Close()
+	})
+}
+
+// finish lets the writer end the session after what is queued.
+func (s *Session) finish(why reason) {
+	s.reason.CompareAndSwap(nil, &why)
+	s.raw.SetWriteDeadline(time.Now().Add(lastWords))
+	s.out.Close()
+}
+
+// hangUp closes the connection so that the client gets the last bytes: a
+// socket that is closed with unread input would be reset, and what the client
+// has not read yet would be lost with it.
+func (s *Session) hangUp() {
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		s.raw.SetReadDeadline(time.Now().Add(lastWords))
+		io.Copy(io.Discard, s.raw)
+	}
+	s.abort(reasonClientClosed)
+}
+
+// close gives back what the session holds, when its goroutines have ended.
+func (s *Session) close() {
+	s.mu.Lock()
+	s.slots, s.held = nil, nil
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	for _, v := range s.views {
+		v.unsubscribe(s)
+		v.stream.Close()
+	}
+	s.log.Info("client gone", zap.String("reason", string(*s.reason.Load())))
+}
+
+func remoteAddr(c net.Conn) netip.AddrPort {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// pause waits as Asterisk does before it refuses a login; false if the session
+// was cut meanwhile.
+func (s *Session) pause(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-s.gone:
+		return false
+	}
+}
+
+func timestamp(t time.Time) string {
+	return strconv.FormatInt(t.Unix(), 10) + "." + fmt.Sprintf("%06d", t.Nanosecond()/1000)
+}
