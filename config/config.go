@@ -12,6 +12,9 @@ import (
 // for use by many goroutines.
 type Config struct {
 	General General
+	// HTTP is read and checked; it is not enabled as long as webenabled = yes
+	// is not supported.
+	HTTP HTTP
 	// PBXs are in file order, which is the order that clients see.
 	PBXs []backend.Options
 	// Users by the name in lower case (ami.FoldName): Asterisk compares user
@@ -50,6 +53,9 @@ type General struct {
 	// QueueLimit bounds the events, AnswerLimit the answers that wait for one
 	// client, TotalLimit all that waits for all clients. Bytes.
 	QueueLimit, AnswerLimit, TotalLimit int64
+	// MergeTimeout is how long the answer to a list that asks several PBXes
+	// waits for the slowest.
+	MergeTimeout time.Duration
 	// PendingLimit is how many actions of one session may be unanswered.
 	PendingLimit int
 }
@@ -60,7 +66,8 @@ type User struct {
 	// PBXs are the names of the PBXes that the user may use, spelled as their
 	// sections are and in file order.
 	PBXs []string
-	// DefaultPBX is the user's own, else that of General; may be empty.
+	// DefaultPBX is the user's own, else that of General if it is among PBXs;
+	// may be empty.
 	DefaultPBX string
 
 	AllowMultipleLogin bool

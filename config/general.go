@@ -1,0 +1,122 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Sizes.
+const (
+	kilo = 1 << 10
+	mega = 1 << 20
+	giga = 1 << 30
+)
+
+// generalDraft is [general] while it is being read.
+type generalDraft struct {
+	General
+	listen listener
+
+	actionTimeout, connectTimeout  time.Duration
+	httpTimeout                    time.Duration
+	allowMultiple, displayConnects bool
+	hardening                      bool
+	aclFile                        path
+}
+
+// loopback is where we listen unless told otherwise.
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+func defaultGeneral() generalDraft {
+	return generalDraft{
+		General: General{
+			Enabled:      true,
+			AuthTimeout:  30 * time.Second,
+			AuthLimit:    50,
+			Challenge:    true,
+			MergeTimeout: 5 * time.Second,
+			QueueLimit:   4 * mega,
+			AnswerLimit:  64 * mega,
+			TotalLimit:   giga,
+			PendingLimit: 64,
+		},
+		listen:          listener{addr: loopback, port: 5038},
+		actionTimeout:   30 * time.Second,
+		connectTimeout:  3 * time.Second,
+		httpTimeout:     60 * time.Second,
+		allowMultiple:   true,
+		displayConnects: true,
+		hardening:       true,
+	}
+}
+
+// generalKeys are the keys of [general].
+var generalKeys = append(listenerKeys("port", func(g *generalDraft) *listener { return &g.listen }), []key[generalDraft]{
+	// Those of manager.conf.
+	{name: "enabled", set: boolean(func(g *generalDraft) *bool { return &g.Enabled })},
+	{name: "webenabled", set: notYet[generalDraft]("no")},
+	{name: "httptimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.httpTimeout }, time.Second, time.Second, time.Second, 24*time.Hour)},
+	{name: "authtimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.AuthTimeout }, time.Second, time.Second, time.Second, time.Hour)},
+	{name: "authlimit", set: integer(func(g *generalDraft) *int { return &g.AuthLimit }, 1, 1_000_000)},
+	{name: "allowmultiplelogin", set: boolean(func(g *generalDraft) *bool { return &g.allowMultiple })},
+	{name: "displayconnects", set: boolean(func(g *generalDraft) *bool { return &g.displayConnects })},
+	{name: "timestampevents", set: notYet[generalDraft]("no")},
+	{name: "disabledevents", many: true, set: notYet[generalDraft]("")},
+	{name: "brokeneventsaction", set: boolean(func(g *generalDraft) *bool { return &g.BrokenEventsAction })},
+	// Our own.
+	{name: "aclfile", set: file(func(g *generalDraft) *path { return &g.aclFile })},
+	{name: "defaultpbx", set: text(func(g *generalDraft) *string { return &g.DefaultPBX }, nil)},
+	{name: "banner", set: setBanner},
+	{name: "challenge", set: boolean(func(g *generalDraft) *bool { return &g.Challenge })},
+	{name: "actiontimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.actionTimeout }, time.Second, 1, 100*time.Millisecond, time.Hour)},
+	{name: "connecttimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.connectTimeout }, time.Second, 1, 100*time.Millisecond, 5*time.Minute)},
+	{name: "mergetimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.MergeTimeout }, time.Second, 1, 100*time.Millisecond, 5*time.Minute)},
+	{name: "queuelimit", set: size(func(g *generalDraft) *int64 { return &g.QueueLimit }, leastQueue, mostQueue)},
+	{name: "answerlimit", set: size(func(g *generalDraft) *int64 { return &g.AnswerLimit }, mega, giga)},
+	{name: "totallimit", set: size(func(g *generalDraft) *int64 { return &g.TotalLimit }, mega, 1024*giga)},
+	{name: "pendinglimit", set: integer(func(g *generalDraft) *int { return &g.PendingLimit }, 1, 65536)},
+	{name: "hardening", set: boolean(func(g *generalDraft) *bool { return &g.hardening })},
+}...)
+
+// The range of queuelimit. The least holds the longest event of Asterisk.
+const (
+	leastQueue = 64 * kilo
+	mostQueue  = giga
+)
+
+// setBanner takes the greeting; auto, the default, is none of its own.
+func setBanner(v *value, g *generalDraft) {
+	switch {
+	case fold(v.text) == "auto":
+		g.Banner = ""
+	case v.text == "" || len(v.text) > 200 || !printable(v.text):
+		v.errorf("the greeting must be one line of at most 200 bytes, or auto")
+	default:
+		g.Banner = v.text
+		if !strings.HasPrefix(v.text, "Asterisk Call Manager") {
+			v.warnf("clients look for a greeting that begins with Asterisk Call Manager")
+		}
+	}
+}
+
+// loadGeneral reads [general]; s is nil if there is none.
+func (l *loading) loadGeneral(s *section) {
+	l.general = defaultGeneral()
+	g := &l.general
+	var given values
+	if s != nil {
+		given = apply(l, s, true, generalKeys, g)
+	}
+	g.listen.finish(l, s, given, 5039, g.Enabled)
+	g.BindAddr, g.TLSBindAddr = g.listen.plain(), g.listen.secure()
+	g.TLSEnable = g.listen.tls
+	g.TLSCertFile, g.TLSPrivateKey = g.listen.cert.name, g.listen.key.name
+
+	for name, limit := range map[string]int64{"queuelimit": g.QueueLimit, "answerlimit": g.AnswerLimit} {
+		if v := given[name]; v != nil && limit > g.TotalLimit {
+			v.errorf("%s is more than totallimit, %s", v.shown(), sizeText(g.TotalLimit))
+		}
+	}
+	l.generalDefaultPBX = given["defaultpbx"]
+}

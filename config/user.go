@@ -1,0 +1,212 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/amiproxy/amiproxy/acl"
+)
+
+// maxUserName is the longest name of a manager user in bytes (manager.c:
+// username is 80 bytes with the NUL).
+const maxUserName = 79
+
+// userDraft is a user section while it is being read.
+type userDraft struct {
+	User
+	options acl.Options
+	secret  secret
+	// rules are the deny and permit lines; acls the names in acl lines.
+	rules acl.List
+	acls  []aclName
+	// pbxs are the names in the pbx line.
+	pbxs []string
+	// writeTimeout is checked and not used.
+	writeTimeout int
+}
+
+type aclName struct {
+	name string
+	from *value
+}
+
+// userKeys are the keys of a user section.
+var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }), []key[userDraft]{
+	// Those of manager.conf.
+	{name: "deny", many: true, set: rule(func(u *userDraft) *acl.List { return &u.rules }, false)},
+	{name: "permit", many: true, set: rule(func(u *userDraft) *acl.List { return &u.rules }, true)},
+	{name: "acl", many: true, set: setACL},
+	{name: "read", set: classes(func(u *userDraft) *acl.Options { return &u.options }, true)},
+	{name: "write", set: classes(func(u *userDraft) *acl.Options { return &u.options }, false)},
+	{name: "allowmultiplelogin", set: boolean(func(u *userDraft) *bool { return &u.AllowMultipleLogin })},
+	{name: "displayconnects", set: boolean(func(u *userDraft) *bool { return &u.DisplayConnects })},
+	{name: "writetimeout", set: setWriteTimeout},
+	{name: "eventfilter", many: true, set: notYet[userDraft]()},
+	{name: "setvar", many: true, set: notYet[userDraft]()},
+	// Our own.
+	{name: "pbx", set: setPBXs},
+	{name: "defaultpbx", set: text(func(u *userDraft) *string { return &u.DefaultPBX }, nil)},
+	{name: "slowclient", set: choice(func(u *userDraft) *bool { return &u.DropEvents }, "close", "drop")},
+	{name: "queuelimit", set: size(func(u *userDraft) *int64 { return &u.QueueLimit }, leastQueue, mostQueue)},
+	{name: "compat", set: notYet[userDraft]("none", "")},
+	{name: "fullybooted", set: boolean(func(u *userDraft) *bool { return &u.FullyBooted })},
+	{name: "pbxlost", set: choice(func(u *userDraft) *bool { return &u.CloseWhenPBXLost }, "keep", "close")},
+	{name: "sharedids", set: boolean(func(u *userDraft) *bool { return &u.SharedIDs })},
+	{name: "proxyadmin", set: notYet[userDraft]("no")},
+	{name: "hardening", set: boolean(func(u *userDraft) *bool { return &u.options.Hardening })},
+}...)
+
+// setACL notes the names of an acl line; blanks after the commas are allowed.
+func setACL(v *value, u *userDraft) {
+	names, ok := list(v.text)
+	if !ok {
+		v.errorf("%s has an empty name in it", v.shown())
+		return
+	}
+	for _, n := range names {
+		u.acls = append(u.acls, aclName{n, v})
+	}
+}
+
+// setWriteTimeout judges manager.conf's writetimeout and stores it nowhere.
+func setWriteTimeout(v *value, u *userDraft) {
+	integer(func(u *userDraft) *int { return &u.writeTimeout }, 100, 1<<31-1)(v, u)
+	v.warnf("means nothing here: a slow client is judged by queuelimit and slowclient")
+}
+
+func setPBXs(v *value, u *userDraft) {
+	names, ok := list(v.text)
+	if !ok {
+		v.errorf("%s names no PBX, or has an empty name in it", v.shown())
+		return
+	}
+	u.pbxs = names
+}
+
+// loadUser reads one user section.
+func (l *loading) loadUser(s *section) {
+	u := &userDraft{
+		User: User{
+			AllowMultipleLogin: l.general.allowMultiple,
+			DisplayConnects:    l.general.displayConnects,
+			QueueLimit:         l.general.QueueLimit,
+			FullyBooted:        true,
+		},
+		options: acl.Options{Name: s.name, Hardening: l.general.hardening},
+	}
+	l.users = append(l.users, u)
+	if len(s.name) > maxUserName {
+		l.report.errorf(s.place, s.name, "", "the name of a user has at most %d bytes", maxUserName)
+	}
+	given := apply(l, s, false, userKeys, u)
+	if v := given["queuelimit"]; v != nil && u.QueueLimit > l.general.TotalLimit {
+		v.errorf("%s is more than totallimit, %s", v.shown(), sizeText(l.general.TotalLimit))
+	}
+	l.userSecret(s, u, given)
+	l.userACLs(s, u, given)
+	l.userPBXs(u, given)
+}
+
+func (l *loading) userSecret(s *section, u *userDraft, given values) {
+	if !u.secret.resolve(l, given) {
+		u.options.NoSecret = true
+		if given["secret"] == nil && given["secretfile"] == nil && !s.broken {
+			l.report.warnf(s.place, s.name, "secret", "missing: this user can never log in")
+		}
+		return
+	}
+	u.options.Secret = u.secret.text
+	v := given["secret"]
+	if v == nil {
+		v = given["secretfile"]
+	}
+	switch text := u.secret.text; {
+	case hashed(text):
+		v.errorf("hashed secrets are not supported yet")
+	case text == "":
+		v.warnf("empty: this user logs in without a secret")
+	case strings.HasPrefix(text, "${") && strings.HasSuffix(text, "}") && v == given["secret"]:
+		v.warnf("${ is taken as it stands in a user section: use secretfile to keep a secret out of this file")
+	}
+}
+
+// hashed reports whether a secret looks like the hash of one, as later
+// versions will take it.
+func hashed(secret string) bool {
+	for _, p := range []string{"$argon2", "$2a$", "$2b$", "$2y$", "$scrypt$", "$pbkdf2", "$5$", "$6$", "$7$", "$y$"} {
+		if strings.HasPrefix(secret, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// userACLs makes the lists that an address must pass. A name that is wrong
+// denies everybody, though the configuration is refused anyway.
+func (l *loading) userACLs(s *section, u *userDraft, given values) {
+	if given["deny"] != nil || given["permit"] != nil {
+		u.options.Lists = append(u.options.Lists, &u.rules)
+	}
+	seen := map[string]bool{}
+	for _, n := range u.acls {
+		a := l.acls[fold(n.name)]
+		switch {
+		case a == nil:
+			n.from.errorf("there is no ACL %q", n.name)
+			u.options.Lists = append(u.options.Lists, acl.DenyAll())
+		case seen[fold(n.name)]:
+			n.from.errorf("ACL %q is named twice (Asterisk would delete the user)", n.name)
+		default:
+			u.options.Lists = append(u.options.Lists, &a.List)
+		}
+		seen[fold(n.name)] = true
+	}
+	if l.ipv6() && !allows(u.options.Lists, "192.0.2.1") && allows(u.options.Lists, "2001:db8::1") {
+		l.report.warnf(s.place, s.name, "deny", "IPv4 rules do not apply to IPv6 addresses, of which all may log in: add deny = ::/0")
+	}
+}
+
+// ipv6 reports whether clients may come from IPv6 addresses.
+func (l *loading) ipv6() bool {
+	g := &l.general
+	return g.BindAddr.Addr().Is6() || g.TLSEnable && g.TLSBindAddr.Addr().Is6()
+}
+
+func allows(lists []*acl.List, addr string) bool {
+	for _, a := range lists {
+		if !a.Allows(netip.MustParseAddr(addr)) {
+			return false
+		}
+	}
+	return true
+}
+
+// userPBXs resolves the names of PBXes to those of their sections.
+func (l *loading) userPBXs(u *userDraft, given values) {
+	var which []int
+	for _, name := range u.pbxs {
+		if i := l.pbx(name); i >= 0 {
+			which = append(which, i)
+		} else {
+			given["pbx"].errorf("there is no [pbx:%s]", name)
+		}
+	}
+	for i, p := range l.pbxs {
+		if given["pbx"] == nil || slices.Contains(which, i) {
+			u.PBXs = append(u.PBXs, p.Name)
+		}
+	}
+	own := given["defaultpbx"]
+	if own == nil {
+		u.DefaultPBX = l.general.DefaultPBX
+	}
+	switch i := slices.IndexFunc(u.PBXs, func(name string) bool { return fold(name) == fold(u.DefaultPBX) }); {
+	case i >= 0:
+		u.DefaultPBX = u.PBXs[i]
+	case own != nil && own.text != "":
+		own.errorf("%s is none of the PBXes of this user", own.shown())
+	default:
+		u.DefaultPBX = ""
+	}
+}
