@@ -2,10 +2,10 @@
 package test
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
-	"os/exec"
+	"go/build"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,59 +33,54 @@ var arrows = map[string][]string{
 // groundFloor are the packages that import nothing but the standard library.
 var groundFloor = []string{"ami", "internal/queue", "test/amiclient", "test/asterisk"}
 
-// A goPackage is what we want of the output of go list -json.
-type goPackage struct {
-	ImportPath, Name, Doc      string
-	GoFiles, CgoFiles, Imports []string
-}
-
-// path returns the path of the package inside the module.
-func (p goPackage) path() string {
-	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
-}
-
-// packages lists all packages of the module, also those that do not compile.
-func packages(t *testing.T) []goPackage {
+// packages returns all packages of the module by their paths inside it, also those that
+// do not compile. It reads them in this process so that the cache of go test sees which
+// files the result depends on.
+func packages(t *testing.T) map[string]*build.Package {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Name,Doc,GoFiles,CgoFiles,Imports", "./...")
-	cmd.Dir = ".."
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, stderr.String())
-	}
-	var list []goPackage
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p goPackage
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
+	const top = ".."
+	found := map[string]*build.Package{}
+	err := filepath.WalkDir(top, func(dir string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
 		}
-		list = append(list, p)
+		if name := entry.Name(); dir != top && (name[0] == '.' || name[0] == '_' || name == "testdata" || name == "vendor") {
+			return fs.SkipDir
+		}
+		p, err := build.ImportDir(dir, 0)
+		if none := (*build.NoGoError)(nil); errors.As(err, &none) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		path, err := filepath.Rel(top, dir)
+		found[filepath.ToSlash(path)] = p
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(list) == 0 {
-		t.Fatal("go list found no packages")
+	if len(found) == 0 {
+		t.Fatal("no packages found")
 	}
-	return list
+	return found
 }
 
 // TestImports holds the packages to the arrows. Tests may import what they like.
 func TestImports(t *testing.T) {
-	for _, p := range packages(t) {
-		allowed, ok := arrows[p.path()]
+	for path, p := range packages(t) {
+		allowed, ok := arrows[path]
 		if !ok {
-			t.Errorf("%s is a new package: add it to arrows, with what it may import", p.path())
+			t.Errorf("%s is a new package: add it to arrows, with what it may import", path)
 			continue
 		}
 		for _, imported := range p.Imports {
 			if inside, ok := strings.CutPrefix(imported, module+"/"); ok {
 				if !slices.Contains(allowed, inside) {
-					t.Errorf("%s imports %s, but may only import %q", p.path(), inside, allowed)
+					t.Errorf("%s imports %s, but may only import %q", path, inside, allowed)
 				}
-			} else if slices.Contains(groundFloor, p.path()) && !standard(imported) {
-				t.Errorf("%s imports %s, but may only import the standard library", p.path(), imported)
+			} else if slices.Contains(groundFloor, path) && !standard(imported) {
+				t.Errorf("%s imports %s, but may only import the standard library", path, imported)
 			}
 		}
 	}
@@ -100,15 +95,15 @@ func standard(path string) bool {
 
 // TestPackageDocs makes sure that every package says what it is.
 func TestPackageDocs(t *testing.T) {
-	for _, p := range packages(t) {
+	for path, p := range packages(t) {
 		if len(p.GoFiles)+len(p.CgoFiles) == 0 {
 			continue // Tests only.
 		}
 		switch {
 		case p.Doc == "":
-			t.Errorf("%s has no package comment", p.path())
+			t.Errorf("%s has no package comment", path)
 		case p.Name != "main" && !strings.HasPrefix(p.Doc, "Package "+p.Name+" "):
-			t.Errorf("%s: the package comment does not begin with %q: %q", p.path(), "Package "+p.Name, p.Doc)
+			t.Errorf("%s: the package comment does not begin with %q: %q", path, "Package "+p.Name, p.Doc)
 		}
 	}
 }
