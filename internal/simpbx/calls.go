@@ -16,6 +16,7 @@ type model struct {
 	serial    uint64 // of the next channel name
 	bridges   map[string]*bridge
 	processed int // calls so far
+	lively    int // calls that came by themselves and live
 	live      map[*call]struct{}
 	globals   map[string]string
 	db        map[string]string // by /family/key

@@ -37,8 +37,8 @@ func (r *Request) hangup() {
 	r.Reply("Success", "Channel Hungup")
 }
 
-// requestHangupLocked ends the call of a channel, a moment later as in
-// Asterisk, where the channel's own thread does it.
+// requestHangupLocked ends the call of a channel. A cause that is none is
+// normal clearing.
 func (p *PBX) requestHangupLocked(ch *channel, cause string) {
 	n, err := strconv.Atoi(cause)
 	if err != nil || n <= 0 {

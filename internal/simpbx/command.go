@@ -8,11 +8,6 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-var systemActions = []action{
-	{name: "Command", synopsis: "Run a command of the CLI.", run: (*Request).command},
-	{name: "UserEvent", synopsis: "Send an event of any content.", run: (*Request).userEvent},
-}
-
 // command answers a Command with what the few commands there are would print.
 func (r *Request) command() {
 	words := strings.Fields(r.Get("Command"))
@@ -42,6 +37,8 @@ func (r *Request) command() {
 		}
 	case "core show channels":
 		lines = p.showChannelsLocked()
+	case "core reload":
+		p.markReloadLocked("")
 	case "queue show":
 		lines = p.showQueuesLocked()
 	default:
@@ -65,6 +62,9 @@ func (r *Request) output(word string, lines []string) {
 	}
 	r.c.out = ami.AppendResponseStart(r.c.out, word, r.ID())
 	r.add("Message", "Command output follows")
+	if len(lines) == 0 {
+		lines = []string{""}
+	}
 	for _, line := range lines {
 		r.add("Output", line)
 	}
@@ -154,10 +154,6 @@ func members(q *queue) []string {
 	}
 	lines := []string{"   Members: "}
 	for _, m := range q.members {
-		state := map[deviceStatus]string{
-			deviceIdle: "Not in use", deviceInUse: "In use", deviceInvalid: "Invalid",
-			deviceRinging: "Ringing", deviceRingInUse: "Ring+Inuse", deviceOnHold: "On Hold",
-		}[m.status()]
 		paused := ""
 		if m.paused {
 			paused = " (paused)"
@@ -166,25 +162,7 @@ func members(q *queue) []string {
 		if m.membership == "dynamic" {
 			dynamic = " (dynamic)"
 		}
-		lines = append(lines, fmt.Sprintf("      %s (ringinuse enabled)%s%s (%s) has taken %d calls", m.iface, dynamic, paused, state, m.callsTaken))
+		lines = append(lines, fmt.Sprintf("      %s (ringinuse enabled)%s%s (%s) has taken %d calls", m.iface, dynamic, paused, deviceTexts[m.status()], m.callsTaken))
 	}
 	return lines
-}
-
-// userEvent sends all lines on but those that name it (manager.c:
-// action_userevent).
-func (r *Request) userEvent() {
-	p := r.c.p
-	r.Reply("Success", "Event Sent")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	b := p.eventLocked("UserEvent", ami.ClassUser)
-	b = ami.AppendHeader(b, "UserEvent", r.Get("UserEvent"))
-	for line := range r.Lines() {
-		lower := strings.ToLower(line)
-		if !strings.HasPrefix(lower, "action:") && !strings.HasPrefix(lower, "userevent:") {
-			b = append(b, line+"\r\n"...)
-		}
-	}
-	p.sendLocked(ami.ClassUser, b)
 }

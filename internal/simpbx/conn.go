@@ -12,7 +12,7 @@ import (
 const (
 	writeSize   = 64 << 10 // a write to a connection is of this size at most
 	readAhead   = 64       // actions read before they are run; stands for the kernel's buffers, which a net.Pipe has not
-	keepOutSize = 1 << 20  // a write buffer that grew beyond this is not kept
+	keepOutSize = 4 << 20  // a write buffer that grew beyond this is not kept
 )
 
 var errCut = errors.New("connection cut")

@@ -94,7 +94,7 @@ type dialling struct {
 	fate     int                 // cause of the failure to come; 0: it is answered
 	begun    func(dest *channel) // before DialBegin
 	answered func(dest *channel)
-	failed   func() // nil: the call ends
+	failed   func() // before the end of dest; nil: the call ends
 }
 
 // dialLocked rings an endpoint for a channel.
@@ -139,12 +139,12 @@ func (p *PBX) dialLocked(ch *channel, e *endpoint, d dialling) {
 		pending = false
 		if d.fate != 0 {
 			p.dialTellLocked("DialEnd", ch, dest, dialStatus(d.fate))
-			p.hangupLocked(dest, d.fate)
-			if d.failed != nil {
-				d.failed()
-			} else {
+			if d.failed == nil {
 				p.endLocked(c, d.fate, nil, false)
+				return
 			}
+			d.failed()
+			p.hangupLocked(dest, d.fate)
 			return
 		}
 		p.stateLocked(dest, stateUp)

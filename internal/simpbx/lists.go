@@ -3,6 +3,7 @@ package simpbx
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,7 +14,21 @@ import (
 )
 
 var listActions = []action{
+	{name: "BridgeInfo", synopsis: "Tell about a bridge.", run: (*Request).bridgeInfo},
+	{name: "BridgeList", synopsis: "List the bridges there are.", run: (*Request).bridgeList},
+	{name: "ConfbridgeListRooms", synopsis: "List conferences, of which there are none.", run: func(r *Request) {
+		r.error("No active conferences.")
+	}},
 	{name: "CoreShowChannels", synopsis: "List the channels there are.", run: (*Request).coreShowChannels},
+	{name: "DeviceStateList", synopsis: "List the states of devices.", run: (*Request).deviceStateList},
+	{name: "ExtensionStateList", synopsis: "List the states of extensions.", run: (*Request).extensionStateList},
+	{name: "ParkedCalls", synopsis: "List parked calls, of which there are none.", run: func(r *Request) {
+		r.list("Parked calls will follow").complete("ParkedCallsComplete", "Total", "0")
+	}},
+	{name: "PJSIPShowAuths", synopsis: "List PJSIP's credentials, of which there are none.", run: func(r *Request) {
+		r.errorLF("No Auths found")
+	}},
+	{name: "PJSIPShowEndpoints", synopsis: "List PJSIP's endpoints.", run: (*Request).pjsipShowEndpoints},
 	{name: "Status", synopsis: "Tell the state of channels.", run: (*Request).status},
 }
 
@@ -36,7 +51,7 @@ func (l *list) item(event string) {
 	l.r.addID()
 }
 
-// itemBare begins an item that has its ActionID at the end: see lastID.
+// itemBare begins an item that endWithID ends, with the ActionID at its end.
 func (l *list) itemBare(event string) {
 	l.items++
 	l.r.add("Event", event)
@@ -172,3 +187,93 @@ func (r *Request) hangupRegex(text string) {
 	}
 	l.complete("ChannelsHungupListComplete")
 }
+
+func (r *Request) bridgeList() {
+	p := r.c.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := r.list("Bridge listing will follow")
+	for _, id := range slices.Sorted(maps.Keys(p.model.bridges)) {
+		l.item("BridgeListItem")
+		r.c.out = p.bridgeFields(r.c.out, p.model.bridges[id])
+		l.end()
+	}
+	l.complete("BridgeListComplete")
+}
+
+func (r *Request) bridgeInfo() {
+	id := r.Get("BridgeUniqueid")
+	if id == "" {
+		r.error("BridgeUniqueid must be provided")
+		return
+	}
+	p := r.c.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	br := p.model.bridges[id]
+	if br == nil {
+		r.error("Specified BridgeUniqueid not found")
+		return
+	}
+	l := r.list("Bridge channel listing will follow")
+	for _, ch := range br.channels {
+		l.item("BridgeInfoChannel")
+		r.c.out = ch.append(r.c.out, "")
+		l.end()
+	}
+	r.add("Event", "BridgeInfoComplete")
+	r.addID()
+	r.add("EventList", "Complete", "ListItems", strconv.Itoa(l.items))
+	r.c.out = p.bridgeFields(r.c.out, br)
+	l.end()
+}
+
+func (r *Request) deviceStateList() {
+	p := r.c.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := r.list("Device State Changes will follow")
+	for _, e := range p.model.endpoints {
+		l.item("DeviceStateChange")
+		r.add("Device", "PJSIP/"+e.Name, "State", e.status.String())
+		l.end()
+	}
+	l.complete("DeviceStateListComplete")
+}
+
+func (r *Request) extensionStateList() {
+	p := r.c.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := r.list("Extension Statuses will follow")
+	for _, e := range p.model.endpoints {
+		number, text := e.status.extension()
+		l.item("ExtensionStatus")
+		r.add("Exten", e.Number, "Context", "default", "Hint", "PJSIP/"+e.Name,
+			"Status", strconv.Itoa(number), "StatusText", text)
+		l.end()
+	}
+	l.complete("ExtensionStateListComplete")
+}
+
+func (r *Request) pjsipShowEndpoints() {
+	p := r.c.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.model.endpoints) == 0 {
+		r.errorLF("No endpoints found")
+		return
+	}
+	l := r.list("A listing of Endpoints follows, presented as EndpointList events")
+	for _, e := range p.model.endpoints {
+		l.item("EndpointList")
+		r.add("ObjectType", "endpoint", "ObjectName", e.Name, "Transport", "", "Aor", e.Name,
+			"Auths", "", "OutboundAuths", "", "Contacts", e.contact()+",",
+			"DeviceState", deviceTexts[e.status], "ActiveChannels", strconv.Itoa(len(e.channels)))
+		l.end()
+	}
+	l.complete("EndpointListComplete")
+}
+
+// contact is where the telephone is registered.
+func (e *endpoint) contact() string { return e.Name + "/sip:" + e.Name + "@192.0.2.10:5060" }

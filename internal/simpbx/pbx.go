@@ -3,6 +3,7 @@ package simpbx
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -185,6 +186,7 @@ func (p *PBX) startLocked() {
 	p.clock = clock{seq: p.clock.seq}
 	p.initModelLocked()
 	p.scheduleCallsLocked()
+	p.schedulePeersLocked()
 }
 
 func isLegacy(version string) bool {
@@ -263,14 +265,16 @@ func (p *PBX) Close() error {
 	if !p.closed {
 		p.closed = true
 		close(p.done)
-		for l := range p.listeners {
-			l.Close()
-		}
-		for c := range p.conns {
-			c.cut()
-		}
 	}
+	listeners := slices.Collect(maps.Keys(p.listeners))
+	conns := slices.Collect(maps.Keys(p.conns))
 	p.mu.Unlock()
+	for _, l := range listeners {
+		l.Close()
+	}
+	for _, c := range conns {
+		c.cut()
+	}
 	p.wg.Wait()
 	return nil
 }
@@ -339,13 +343,16 @@ func (p *PBX) Sessions() []Session {
 // Kick closes one connection without a word, as the command "manager kick
 // session" does. It reports whether there was one.
 func (p *PBX) Kick(id uint64) bool {
+	var found *conn
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for c := range p.conns {
 		if c.id == id {
-			c.cut()
-			return true
+			found = c
 		}
 	}
-	return false
+	p.mu.Unlock()
+	if found != nil {
+		found.cut()
+	}
+	return found != nil
 }

@@ -53,6 +53,12 @@ const (
 	deviceOnHold    deviceStatus = 8
 )
 
+// deviceTexts is what the CLI calls the states.
+var deviceTexts = map[deviceStatus]string{
+	deviceIdle: "Not in use", deviceInUse: "In use", deviceInvalid: "Invalid",
+	deviceRinging: "Ringing", deviceRingInUse: "Ring+Inuse", deviceOnHold: "On Hold",
+}
+
 func (s deviceStatus) String() string {
 	switch s {
 	case deviceIdle:
@@ -173,7 +179,9 @@ func (m *member) status() deviceStatus {
 	return m.endpoint.status
 }
 
-func (m *member) free() bool { return !m.paused && m.endpoint != nil && m.status() == deviceIdle }
+// free reports whether a member can be rung. A telephone that was just called
+// has told nobody yet.
+func (m *member) free() bool { return !m.paused && m.endpoint != nil && len(m.endpoint.channels) == 0 }
 
 func unix(t time.Time) string {
 	if t.IsZero() {
@@ -226,6 +234,13 @@ func (p *PBX) joinLocked(ch *channel, q *queue) {
 		p.departLocked(q, w)
 	})
 	ch.call.afterLocked(setUp, func() { p.offerLocked(q, w) })
+	if ch.call.lively {
+		ch.call.afterLocked(p.aboutLocked(2*p.opts.Talk), func() {
+			if q.index(w) >= 0 {
+				p.endLocked(ch.call, 16, ch, false) // nobody waits for ever
+			}
+		})
+	}
 }
 
 func (q *queue) index(w *caller) int {

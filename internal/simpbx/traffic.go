@@ -8,16 +8,46 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-// scheduleCallsLocked begins the calls that come by themselves.
+// scheduleCallsLocked begins the calls that come by themselves. When there are
+// more than the telephones can take, callers do not even try.
 func (p *PBX) scheduleCallsLocked() {
 	if p.opts.Calls <= 0 {
 		return
 	}
 	gap := time.Duration(p.rng.ExpFloat64() / p.opts.Calls * float64(time.Second))
 	p.afterLocked(min(gap, time.Hour), func() {
-		p.startCallLocked()
+		if p.model.lively < 2*len(p.model.endpoints)+4 {
+			p.startCallLocked()
+		}
 		p.scheduleCallsLocked()
 	})
+}
+
+// schedulePeersLocked has a telephone drop out and come back now and then,
+// between calls.
+func (p *PBX) schedulePeersLocked() {
+	if p.opts.Calls <= 0 || len(p.model.endpoints) == 0 {
+		return
+	}
+	p.afterLocked(p.aboutLocked(30*time.Second), func() {
+		e := p.model.endpoints[p.rng.IntN(len(p.model.endpoints))]
+		p.contactLocked(e, "Unreachable", "0")
+		p.afterLocked(2*time.Second, func() { p.contactLocked(e, "Reachable", strconv.Itoa(5000+p.rng.IntN(20000))) })
+		p.schedulePeersLocked()
+	})
+}
+
+func (p *PBX) contactLocked(e *endpoint, status, roundtrip string) {
+	p.emitLocked("ContactStatus", ami.ClassSystem, "URI", "sip:"+e.Name+"@192.0.2.10:5060", "ContactStatus", status,
+		"AOR", e.Name, "EndpointName", e.Name, "RoundtripUsec", roundtrip)
+	p.emitLocked("PeerStatus", ami.ClassSystem, "ChannelType", "PJSIP", "Peer", "PJSIP/"+e.Name, "PeerStatus", status)
+}
+
+// markReloadLocked is a reload of the configuration.
+func (p *PBX) markReloadLocked(module string) {
+	p.reloaded = time.Now()
+	setDefault(&module, "All")
+	p.emitLocked("Reload", ami.ClassSystem, "Module", module, "Status", "0")
 }
 
 // idleLocked is a random endpoint that does nothing, nil if there is none.
@@ -40,6 +70,8 @@ func (p *PBX) idleLocked(not *endpoint) *endpoint {
 func (p *PBX) startCallLocked() {
 	c := p.newCallLocked()
 	c.lively = true
+	p.model.lively++
+	c.then = append(c.then, func(int) { p.model.lively-- })
 	var ch *channel
 	if from := p.idleLocked(nil); from != nil && p.rng.IntN(2) == 0 {
 		ch = p.addChannelLocked(c, "PJSIP/"+from.Name, from)
