@@ -47,7 +47,7 @@ type channel struct {
 	bridge                           *bridge
 	vars                             map[string]string
 	varNames                         []string // in the order they were set
-	onHold                           bool
+	onHold, music                    bool
 	dest                             *channel // what it dialled, for the Cdr
 	dialled                          bool     // the other end called it
 	gone                             bool
@@ -287,7 +287,7 @@ func (p *PBX) hangupLocked(ch *channel, cause int) {
 		p.deviceLocked(e)
 	}
 	if !ch.dialled {
-		p.cdrLocked(ch)
+		p.cdrLocked(ch, cause)
 	}
 }
 
@@ -300,11 +300,14 @@ func without(list []*channel, ch *channel) []*channel {
 	return list
 }
 
-func (p *PBX) cdrLocked(ch *channel) {
+func (p *PBX) cdrLocked(ch *channel, cause int) {
 	const layout = "2006-01-02 15:04:05"
 	now := time.Now()
 	disposition, answered, billed := "NO ANSWER", "", time.Duration(0)
-	if !ch.answered.IsZero() {
+	switch {
+	case ch.answered.IsZero() && cause == 17:
+		disposition = "BUSY"
+	case !ch.answered.IsZero():
 		disposition, answered, billed = "ANSWERED", ch.answered.Format(layout), now.Sub(ch.answered)
 	}
 	dest := ""

@@ -20,7 +20,7 @@ type tape struct {
 // record reads all that comes to a client that has logged in, from now on.
 func (c *client) record() *tape {
 	tp := &tape{client: c}
-	c.nc.SetReadDeadline(time.Time{}) //nolint:errcheck // a pipe has deadlines
+	c.nc.SetReadDeadline(time.Time{}) // a pipe has deadlines
 	go func() {
 		for {
 			f, err := c.r.ReadFrame()
@@ -64,6 +64,8 @@ type ledger struct {
 	dials    map[string]bool   // by Uniqueid of the one that is called
 	waiting  map[string]bool   // by Uniqueid of the caller
 	agents   map[string]bool   // by Uniqueid of the agent's channel
+	music    map[string]bool   // by Uniqueid
+	held     map[string]bool   // by Uniqueid
 	seen     map[string]string // privilege of each event
 	calls    int
 }
@@ -71,7 +73,7 @@ type ledger struct {
 func newLedger(t *testing.T) *ledger {
 	return &ledger{
 		t: t, channels: make(map[string]string), bridges: make(map[string]int), dials: make(map[string]bool),
-		waiting: make(map[string]bool), agents: make(map[string]bool), seen: make(map[string]string),
+		waiting: make(map[string]bool), agents: make(map[string]bool), music: make(map[string]bool), held: make(map[string]bool), seen: make(map[string]string),
 	}
 }
 
@@ -106,7 +108,7 @@ func (l *ledger) event(f string) {
 	bridge := get(f, "BridgeUniqueid")
 	switch event {
 	case "Hangup":
-		must(!l.dials[id] && !l.waiting[id] && !l.agents[id])
+		must(!l.dials[id] && !l.waiting[id] && !l.agents[id] && !l.music[id] && !l.held[id])
 		delete(l.channels, id)
 		l.calls++
 	case "DialBegin":
@@ -135,6 +137,12 @@ func (l *ledger) event(f string) {
 	case "QueueCallerLeave":
 		must(l.waiting[id])
 		delete(l.waiting, id)
+	case "MusicOnHoldStart", "MusicOnHoldStop":
+		must(l.music[id] == (event == "MusicOnHoldStop"))
+		l.music[id] = event == "MusicOnHoldStart"
+	case "Hold", "Unhold":
+		must(l.held[id] == (event == "Unhold"))
+		l.held[id] = event == "Hold"
 	case "AgentConnect":
 		l.agents[dest] = true
 	case "AgentComplete":

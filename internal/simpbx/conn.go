@@ -24,7 +24,8 @@ type conn struct {
 	id      uint64
 	nc      net.Conn
 	actions chan *ami.Action // from the reader; closed at the end of the input
-	wake    chan struct{}    // there are events; holds one token
+	wake    chan struct{}    // there are events, or actions; holds one token
+	eof     chan struct{}    // closed by the reader at the end of the input
 	done    chan struct{}    // closed by cut
 	ended   sync.Once
 
@@ -58,6 +59,7 @@ func newConn(p *PBX, nc net.Conn) *conn {
 		nc:      nc,
 		actions: make(chan *ami.Action, readAhead),
 		wake:    make(chan struct{}, 1),
+		eof:     make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 }
@@ -77,7 +79,7 @@ func (c *conn) reset() {
 		nc = t.NetConn()
 	}
 	if t, ok := nc.(*net.TCPConn); ok {
-		t.SetLinger(0) //nolint:errcheck // then it is a plain close
+		t.SetLinger(0) // then it is a plain close
 		t.Close()
 	}
 	c.cut()
@@ -158,6 +160,7 @@ func (c *conn) run() {
 // readActions is the reader goroutine.
 func (c *conn) readActions() {
 	defer close(c.actions)
+	defer close(c.eof)
 	r := ami.NewActionReader(c.nc)
 	for c.gate() {
 		a, err := r.Read()
@@ -167,6 +170,7 @@ func (c *conn) readActions() {
 		c.p.record(c, a)
 		select {
 		case c.actions <- a:
+			c.nudge()
 		case <-c.done:
 			return
 		}
@@ -185,6 +189,10 @@ func (c *conn) push(class ami.Class, frame []byte) {
 	if c.queued > c.p.opts.QueueLimit {
 		c.overflow, c.queue, c.queued = true, nil, 0
 	}
+	c.nudge()
+}
+
+func (c *conn) nudge() {
 	select {
 	case c.wake <- struct{}{}:
 	default:

@@ -1,7 +1,7 @@
 // Package simpbx is a simulated PBX: the server side of the Asterisk Manager
 // Interface with telephone calls behind it that come and go. It is what the
 // demo runs behind the proxy, and the peer of in-process tests and benchmarks.
-// It carries no media, runs no dialplan and keeps nothing.
+// It carries no media, runs no dialplan and opens no file.
 //
 //	p := simpbx.New(simpbx.Options{Calls: 0.5})
 //	defer p.Close()
@@ -17,13 +17,16 @@
 // and [PBX.Received] tells which actions arrived.
 //
 // What a number called does is in its name, wherever it is called (a Local
-// channel, an Exten of Originate or Redirect, PJSIP/NAME):
+// channel, an Exten of Originate or Redirect):
 //
-//	NAME or NUMBER of an endpoint   rings, is answered after Options.Ring
-//	NAME of a queue                 the caller waits for an agent
+//	name or number of an endpoint   rings, is answered after Options.Ring
+//	name of a queue                 the caller waits for an agent
 //	nosuch…                         does not exist
 //	busy…, noanswer…                do not answer
 //	anything else                   answers at once, for Options.Talk
+//
+// PJSIP/NAME and PJSIP/NUMBER@NAME reach endpoints, the trunk, busy… and
+// noanswer…, and nothing else.
 //
 // Concurrency: all methods of [PBX] may be called from any goroutine. Each
 // connection has a goroutine that reads its actions and one that runs them and

@@ -210,9 +210,8 @@ func (p *PBX) leaveLocked(ch *channel) {
 	if br == nil {
 		return
 	}
-	if ch.onHold {
-		p.holdLocked(ch, false)
-	}
+	p.holdLocked(ch, false)
+	p.musicLocked(ch, false)
 	ch.bridge = nil
 	br.channels = without(br.channels, ch)
 	b := p.bridgeFields(p.eventLocked("BridgeLeave", ami.ClassCall), br)
@@ -237,6 +236,10 @@ func (p *PBX) holdLocked(ch *channel, on bool) {
 }
 
 func (p *PBX) musicLocked(ch *channel, on bool) {
+	if ch.music == on {
+		return
+	}
+	ch.music = on
 	if on {
 		p.tellLocked("MusicOnHoldStart", ami.ClassCall, ch, "Class", "default")
 	} else {

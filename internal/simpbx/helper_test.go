@@ -25,10 +25,10 @@ type client struct {
 func dial(t *testing.T, p *PBX) *client {
 	t.Helper()
 	near, far := net.Pipe()
-	go p.ServeConn(far) //nolint:errcheck // Close waits for it
+	go p.ServeConn(far) // Close waits for it
 	c := &client{t: t, nc: near, r: ami.NewReader(near, 64<<20)}
 	t.Cleanup(func() { near.Close() })
-	near.SetReadDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // a pipe has deadlines
+	near.SetReadDeadline(time.Now().Add(time.Minute)) // a pipe has deadlines
 	line, err := c.r.ReadLine()
 	if err != nil {
 		t.Fatal(err)

@@ -138,7 +138,7 @@ func connect(b *testing.B, p *PBX, events string) net.Conn {
 	if err != nil {
 		b.Skip(err)
 	}
-	go p.Serve(l) //nolint:errcheck // ends with the PBX
+	go p.Serve(l) // ends with the PBX
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
@@ -160,17 +160,17 @@ func BenchmarkEmit(b *testing.B) {
 	defer p.Close()
 	frame := []byte("Event: Newstate\r\nPrivilege: call,all\r\nHeader: " + strings.Repeat("x", 550) + "\r\n\r\n")
 	for range 3 {
-		go io.Copy(io.Discard, connect(b, p, "call")) //nolint:errcheck // ends with the PBX
+		go io.Copy(io.Discard, connect(b, p, "call")) // ends with the PBX
 	}
 	b.SetBytes(int64(3 * len(frame)))
 	for b.Loop() {
 		p.Emit(frame)
 		for p.Backlog() > 1<<20 {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 	}
 	for p.Backlog() > 0 {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 

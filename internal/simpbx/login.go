@@ -227,8 +227,6 @@ func (r *Request) waitEvent() {
 		defer t.Stop()
 		timeout = t.C
 	}
-	more := time.NewTicker(time.Second)
-	defer more.Stop()
 	for len(c.actions) == 0 {
 		c.mu.Lock()
 		n := len(c.queue)
@@ -239,8 +237,7 @@ func (r *Request) waitEvent() {
 		select {
 		case <-c.wake:
 			continue
-		case <-more.C: // the reader has no other way to tell
-			continue
+		case <-c.eof:
 		case <-timeout:
 		case <-c.done:
 			return

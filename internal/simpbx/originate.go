@@ -351,13 +351,11 @@ func (p *PBX) watchLocked(o *order, c *call, ch *channel) {
 		reason := map[int]int{17: reasonBusy, 19: reasonNoAnswer}[cause]
 		p.originatedLocked(o, ch, reason)
 	})
-	if o.timeout > 0 {
-		c.afterLocked(o.timeout, func() {
-			if o.done != nil {
-				p.endLocked(c, 19, nil, false)
-			}
-		})
-	}
+	c.afterLocked(max(o.timeout, 0), func() {
+		if o.done != nil {
+			p.endLocked(c, 19, nil, false)
+		}
+	})
 }
 
 // pickedUpLocked is the answer of the originated channel.

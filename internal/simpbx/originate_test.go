@@ -85,7 +85,7 @@ func TestOriginateSync(t *testing.T) {
 		}
 		f := c.until("Response: Success|ActionID: after|Ping: Pong|")
 		f = append(f, c.until("Event: BridgeCreate|")...)
-		if d := named(f, "DialBegin"); len(d) != 1 || !strings.Contains(d[0], "|DestChannel: PJSIP/bob-") {
+		if d := named(f, "DialBegin"); len(d) != 2 || !strings.Contains(d[1], "|DestChannel: PJSIP/bob-") {
 			t.Errorf("dialled %q", d)
 		}
 	})

@@ -29,8 +29,8 @@ type Options struct {
 
 	// Endpoints are the telephones, nil means six with numbers from 100 on.
 	Endpoints []Endpoint
-	// Queues are the call queues, nil means support and sales with members
-	// from the default endpoints.
+	// Queues are the call queues. Nil means none, but with the default
+	// endpoints support and sales.
 	Queues []Queue
 	// Trunk is the name of the endpoint that calls from outside come from and
 	// go to; empty means trunk.
@@ -224,7 +224,7 @@ func (p *PBX) Serve(l net.Listener) error {
 				return err
 			}
 		}
-		p.wg.Go(func() { p.ServeConn(nc) }) //nolint:errcheck // nobody to tell
+		p.wg.Go(func() { p.ServeConn(nc) }) // nobody to tell
 	}
 }
 

@@ -3,8 +3,10 @@ package simpbx
 import (
 	"crypto/md5"
 	"encoding/hex"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,7 +181,7 @@ func TestCrash(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	go p.Serve(l) //nolint:errcheck // ends with the PBX
+	go p.Serve(l) // ends with the PBX
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -269,4 +271,75 @@ func TestPipelining(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestStorm has everything happen at once; it is for the race detector, and
+// for goleak to see that nothing is left.
+func TestStorm(t *testing.T) {
+	p := New(Options{Calls: 200, RTCP: 20, Ring: 10 * time.Millisecond, Talk: 50 * time.Millisecond})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() { p.Serve(l) }) // ends with the PBX
+	stop := make(chan struct{})
+	for range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				nc, err := net.Dial("tcp", l.Addr().String())
+				if err != nil {
+					return
+				}
+				nc.SetDeadline(time.Now().Add(100 * time.Millisecond)) // the storm ends anyway
+				nc.Write([]byte("Action: Login\r\nUsername: proxy\r\nSecret: upstream-secret\r\n\r\n" +
+					"Action: CoreShowChannels\r\n\r\nAction: Hangup\r\nChannel: /0$/\r\n\r\n" +
+					"Action: Originate\r\nChannel: Local/support\r\nApplication: Wait\r\nData: 1\r\n\r\n" +
+					"Action: QueueStatus\r\n\r\nAction: WaitEvent\r\n\r\nAction: ListCommands\r\n\r\n"))
+				io.Copy(io.Discard, nc) // ends with the deadline
+				nc.Close()
+			}
+		})
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for i := range 40 {
+		<-tick.C
+		switch i % 8 {
+		case 0:
+			p.Crash()
+		case 1:
+			p.Hang(true)
+		case 2:
+			p.Hang(false)
+		case 3:
+			p.Boot(false)
+		case 4:
+			p.Boot(true)
+		case 5:
+			for _, s := range p.Sessions() {
+				p.Kick(s.ID)
+				break
+			}
+		case 6:
+			p.Handle("Ping", (*Request).Default)
+			p.Inject([]byte("odd\n"))
+		case 7:
+			p.Received()
+			p.Backlog()
+			p.Handle("Ping", nil)
+		}
+	}
+	close(stop)
+	p.Close()
+	all.Wait()
+	near, _ := net.Pipe()
+	if err := p.ServeConn(near); err != ErrClosed {
+		t.Errorf("ServeConn after Close: %v", err)
+	}
 }
