@@ -24,7 +24,11 @@ type Error struct {
 // Error is "file:line: [section] key: why".
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d: ", e.File, e.Line)
+	b.WriteString(e.File)
+	if e.Line > 0 { // else the file could not be read at all
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	b.WriteString(": ")
 	if e.Section != "" {
 		fmt.Fprintf(&b, "[%s] ", e.Section)
 	}

@@ -69,13 +69,13 @@ func size[T any](field func(*T) *int64, least, most int64) func(*value, *T) {
 const sizeUnits = "KMG"
 
 func parseSize(text string) (int64, bool) {
-	shift := 0
-	if text != "" {
-		if i := strings.IndexByte(sizeUnits, fold(text[len(text)-1:])[0]-'a'+'A'); i >= 0 {
-			shift, text = 10*(i+1), text[:len(text)-1]
-		}
+	shift, number := 0, strings.TrimRight(text, "KMGkmg")
+	if i := len(text) - 1; len(number) == i {
+		shift = 10 * (1 + strings.Index(sizeUnits, strings.ToUpper(text[i:])))
+	} else if len(number) != len(text) {
+		return 0, false
 	}
-	n, ok := digits(text)
+	n, ok := digits(number)
 	if n<<shift>>shift != n {
 		return 0, false
 	}
@@ -101,7 +101,7 @@ func duration[T any](field func(*T) *time.Duration, unit, whole, least, most tim
 		d, ok := parseDuration(v.text, unit)
 		switch {
 		case !ok || d < least || d > most:
-			v.errorf("%s is no time from %s to %s (a number with s or ms; without, in %s)", v.shown(), least, most, unitName(unit))
+			v.errorf("%s is no time from %s to %s (a number with s or ms; without, in %s)", v.shown(), timeText(least), timeText(most), unitName(unit))
 		case d%whole != 0:
 			v.errorf("%s is not in whole seconds", v.shown())
 		default:
@@ -122,6 +122,14 @@ func parseDuration(text string, unit time.Duration) (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(n) * unit, true
+}
+
+// timeText writes a time as it may stand in the file.
+func timeText(d time.Duration) string {
+	if d%time.Second != 0 {
+		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+	}
+	return strconv.FormatInt(int64(d/time.Second), 10) + "s"
 }
 
 func unitName(unit time.Duration) string {
