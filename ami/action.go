@@ -171,7 +171,7 @@ func (a *Action) AppendForward(dst []byte, id string) ([]byte, Fault) {
 			inPlace = false
 			w.line(line[:len(line)-len(skipBlanks(value))], id)
 		case userEvent:
-			w.line(line, "")
+			w.line("", line)
 		case !ok || key == "" || equalFold(key, "actionid") || a.repeats(i, key):
 		default:
 			w.line(key+": ", skipBlanks(value))
@@ -214,17 +214,19 @@ type forward struct {
 
 func (w *forward) line(head, tail string) {
 	n := len(head) + len(tail)
-	if w.lines++; w.lines > MaxHeaders && w.fault == FaultNone {
+	bare := n+2 > MaxLine // the longest line only fits with a bare LF
+	switch {
+	case w.lines >= MaxHeaders: // wins over the other, as in Asterisk
 		w.fault = FaultTooManyLines
-	}
-	if n+1 > MaxLine {
+	case n+1 > MaxLine, bare && strings.HasSuffix(tail, "\r"):
 		w.fault = FaultLineTooLong
 	}
+	w.lines++
 	if w.fault != FaultNone {
 		return
 	}
 	w.buf = append(append(w.buf, head...), tail...)
-	if n+2 <= MaxLine { // the longest line only fits with a bare LF
+	if !bare {
 		w.buf = append(w.buf, '\r')
 	}
 	w.buf = append(w.buf, '\n')

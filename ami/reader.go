@@ -91,13 +91,16 @@ func (r *Reader) ReadFrame() (Frame, error) {
 
 // command finishes a frame of raw Command output of which size bytes are known.
 func (r *Reader) command(size int) (Frame, error) {
-	seen := 0
+	seen := size
 	for {
 		data := r.buf[r.start:r.end]
 		if i := bytes.Index(data[seen:], endOfCommand); i >= 0 {
-			return r.take(seen + i + len(endOfCommand)), nil
+			if size = seen + i + len(endOfCommand); size > r.max {
+				return nil, ErrFrameTooLong
+			}
+			return r.take(size), nil
 		}
-		seen = max(len(data)-len(endOfCommand)+1, 0)
+		seen = max(len(data)-len(endOfCommand)+1, size)
 		if err := r.fill(); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF

@@ -9,7 +9,7 @@ type Rewrite struct {
 	// exactly that value gets NewID, or is taken out if NewID is empty.
 	ID, NewID string
 	// Server, if not empty, becomes the last header; any other Server line of
-	// an event is dropped.
+	// an event is dropped, and so is an LF at the end of an error text.
 	Server string
 }
 
@@ -24,20 +24,30 @@ func (r Rewrite) Append(dst []byte, f Frame) []byte {
 	}
 	follows := f.follows()
 	event := !follows && r.Server != "" && f.Event() != nil
+	headed := event || f.Response() != nil // and not raw text
+	bareLF := false                        // the line before was copied and ends so
 	rest := []byte(f)
 	for n := 0; len(rest) > 0; n++ {
+		if r.ID == "" && r.Server == "" {
+			return append(dst, rest...)
+		}
 		if follows && n > 0 && (n > 2 || !isFollowsHeader(rest)) {
 			dst = appendServer(dst, r.Server)
 			return append(dst, rest...)
 		}
 		line, next := cutLine(rest)
 		raw := rest[:len(rest)-len(next)]
+		copied := false
 		switch {
 		case len(line) == 0 && len(next) == 0:
-			if follows || event || f.Response() != nil {
+			if headed {
 				dst = appendServer(dst, r.Server)
 			}
 			dst = append(dst, raw...)
+		case len(line) == 0 && bareLF && headed && r.Server != "":
+			// A text that ends in an LF of its own ends the frame to many a
+			// client, and Server would stand behind that end.
+			dst = append(dst[:len(dst)-1], raw...)
 		case r.ID != "" && isID(line, r.ID):
 			if r.NewID != "" {
 				dst = append(dst, line[:len(line)-len(r.ID)]...)
@@ -48,7 +58,9 @@ func (r Rewrite) Append(dst []byte, f Frame) []byte {
 		case event && hasName(line, "server"):
 		default:
 			dst = append(dst, raw...)
+			copied = true
 		}
+		bareLF = copied && !bytes.HasSuffix(raw, crlf)
 		rest = next
 	}
 	return dst
