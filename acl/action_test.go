@@ -152,6 +152,34 @@ func TestHardeningOnlyRestricts(t *testing.T) {
 	})
 }
 
+// An action that is not in the table is judged by its class alone, and the
+// order of the tests is: class, control characters, second checks.
+func TestMayOrder(t *testing.T) {
+	hard := New(Options{Write: ami.ClassCall, Hardening: true})
+	tests := []struct {
+		text      string
+		authority ami.Class
+		want      string
+	}{
+		{"Action: FooBar\nVariable: SHELL\n\n", ami.ClassCall, ""},
+		{"Action: FooBar\n\n", ami.ClassNone, ""},
+		{"Action: FooBar\n\n", ami.ClassSystem, "Permission denied"},
+		{"Action: Getvar\nVariable: SHELL\n\n", ami.ClassCall, "GetVar Access Forbidden: Variable"},
+		{"Action: Getvar\nVariable: SHELL\nX: \x01\n\n", ami.ClassCall, "Permission denied"},
+		{"Action: Getvar\nVariable: SHELL\n\n", ami.ClassSystem, "Permission denied"},
+		{"Action:\nAction: gETVAR\nvariable:SHELL\nAction: Ping\n\n", ami.ClassCall, "GetVar Access Forbidden: Variable"},
+	}
+	for _, test := range tests {
+		a, err := ami.ParseAction(test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hard.May(a, test.authority); got != test.want {
+			t.Errorf("%q, %v: %q", test.text, test.authority, got)
+		}
+	}
+}
+
 func TestControlCharacters(t *testing.T) {
 	hard, soft := New(Options{Write: ami.ClassAll, Hardening: true}), New(Options{Write: ami.ClassAll})
 	for _, value := range []string{"a\rb", "a\r\r", "\x01", "\x1b[2J", "\x7f"} {

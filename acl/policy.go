@@ -10,7 +10,8 @@ import (
 )
 
 // Options are a user's rules as they are configured. Printing or logging them
-// never shows the secret.
+// does not show the secret; but keep them out of unexported fields, where fmt
+// cannot ask them how.
 type Options struct {
 	// Name is the user's name as the file spells it.
 	Name string

@@ -44,20 +44,16 @@ func naiveActions(data []byte) (actions []string) {
 	var inbuf []byte
 	var lines []string
 	tooLong, tooMany := false, false
-	for {
-		i := bytes.IndexByte(inbuf, '\n')
-		if i < 0 {
+	for _, c := range data {
+		inbuf = append(inbuf, c)
+		if c != '\n' {
 			if len(inbuf) == 1024 {
-				inbuf, tooLong = inbuf[1023:], true
+				inbuf, tooLong = []byte{c}, true
 			}
-			if len(data) == 0 {
-				return actions
-			}
-			inbuf, data = append(inbuf[:len(inbuf):len(inbuf)], data[0]), data[1:]
 			continue
 		}
-		line := inbuf[:i]
-		inbuf = inbuf[i+1:]
+		line := inbuf[:len(inbuf)-1]
+		inbuf = inbuf[:0]
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		line, _, _ = bytes.Cut(line, []byte{0})
 		switch {
@@ -76,6 +72,7 @@ func naiveActions(data []byte) (actions []string) {
 			lines, tooMany = nil, false
 		}
 	}
+	return actions
 }
 
 func linesAndFault(a *Action) string {

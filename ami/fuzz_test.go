@@ -11,6 +11,7 @@ import (
 
 const fuzzMax = 64 << 10 // the limit of frames in fuzz tests
 
+// Long lines make the fuzzer minimise for minutes: use -fuzzminimizetime 10x.
 func FuzzActionReader(f *testing.F) {
 	texts, _ := readCases(f, "testdata/actions.txt")
 	for _, text := range texts {

@@ -108,7 +108,7 @@ func checkRewrite(t interface{ Fatalf(string, ...any) }, f Frame) {
 		t.Fatalf("%q became another: %q", f, got)
 	}
 	if f.Event() == nil && f.Response() == nil { // raw text, or a stray line
-		if want := strings.Replace(string(f), id, "restored", 1); string(got) != want && string(got) != string(f) {
+		if bytes.Count(got, []byte("Server: west")) > bytes.Count(f, []byte("Server: west")) {
 			t.Fatalf("%q became %q", f, got)
 		}
 		return
