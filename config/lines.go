@@ -13,8 +13,8 @@ const (
 	maxLine = 8190
 	// maxFile is how many bytes are read of one file, and of all together.
 	maxFile = 16 << 20
-	// maxEntries is how many key lines there may be, inherited ones counted
-	// again for every heir.
+	// maxEntries is how many lines with keys or section headers there may be,
+	// inherited ones counted again for every heir.
 	maxEntries = 200_000
 	// maxKeyShown is the longest unknown key that a finding names: what is
 	// longer is no key but something that may be secret.
@@ -105,6 +105,7 @@ func (r *reader) text(file string, text []byte, start *section) {
 		switch {
 		case line == "":
 		case line[0] == '[':
+			r.entries++
 			cur, opened = r.header(at(), line), true
 			r.latest = cur
 		case line[0] == '#':

@@ -96,7 +96,7 @@ func (l *loading) sections(name string, text []byte) []*section {
 	r.stack = []string{name}
 	r.text(name, text, nil)
 	if r.entries > maxEntries {
-		l.report.errorf(place{name, 1}, "", "", "more than %d lines with keys", maxEntries)
+		l.report.errorf(place{name, 1}, "", "", "more than %d lines with keys and sections", maxEntries)
 		return nil
 	}
 	sections, err := throughINI(r.sections)

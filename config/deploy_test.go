@@ -1,0 +1,65 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+// TestDeployExample: the example loads without a word, given the variables and
+// secret files that it names.
+func TestDeployExample(t *testing.T) {
+	text, err := os.ReadFile("../deploy/amiproxy.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, env := map[string]string{}, map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^secretfile = (\S+)`).FindAllStringSubmatch(string(text), -1) {
+		files["etc/"+m[1]] = "secret of " + m[1] + "\n"
+	}
+	for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(string(text), -1) {
+		env[m[1]] = "x"
+	}
+	c, err := world(files, env).Parse("etc/amiproxy.conf", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %q", c.Warnings)
+	}
+	if len(c.PBXs) != 2 || len(c.Users) != 3 {
+		t.Errorf("%d PBXes, %d users", len(c.PBXs), len(c.Users))
+	}
+	if w := c.Users["wallboard"]; w.Policy.Write() != 0 || !w.DropEvents || !slices.Equal(w.PBXs, []string{"east", "west"}) {
+		t.Error("the wallboard is not what its comment says")
+	}
+	if m := c.Users["monitoring"]; !slices.Equal(m.PBXs, []string{"west"}) || m.DefaultPBX != "" {
+		t.Error("monitoring is not what its comment says")
+	}
+	if c.Users["crm"].DefaultPBX != "east" {
+		t.Error("crm has no defaultpbx")
+	}
+}
+
+// TestDeployManagerConf: the proxy's user on the PBX is a section that we read
+// ourselves, as any section of a manager.conf.
+func TestDeployManagerConf(t *testing.T) {
+	text, err := os.ReadFile("../deploy/asterisk-manager.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := drafts(t, nil, string(text))["amiproxy"]
+	if u == nil {
+		t.Fatal("no section amiproxy")
+	}
+	o := u.options
+	if o.Read.String() != o.Write.String() || o.Read&1 == 0 || u.writeTimeout != 10000 || !u.AllowMultipleLogin {
+		t.Error("wrong rights or writetimeout")
+	}
+	for addr, want := range map[string]bool{"10.0.0.2": true, "10.0.0.3": false, "2001:db8::1": false} {
+		if allows(o.Lists, addr) != want {
+			t.Errorf("%s is allowed: %v", addr, !want)
+		}
+	}
+}
