@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,7 +28,11 @@ func (srv *Server) listen(address string, config *tls.Config) error {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	l, err := lc.Listen(context.Background(), "tcp", address)
 	if err != nil {
-		return fmt.Errorf("cannot listen for AMI clients: %w (is another program using the port, Asterisk perhaps?)", err)
+		hint := ""
+		if errors.Is(err, syscall.EADDRINUSE) {
+			hint = " (another program has the port, Asterisk perhaps)"
+		}
+		return fmt.Errorf("cannot listen for AMI clients: %w%s", err, hint)
 	}
 	srv.listeners = append(srv.listeners, &listener{l, config})
 	srv.log.Info("listening", zap.Stringer("address", l.Addr()), zap.Bool("tls", config != nil))
@@ -65,11 +70,13 @@ const certificateCheck = time.Second
 // change. One that cannot be read leaves the one before in use.
 type certificate struct {
 	certFile, keyFile string
+	log               *zap.Logger
 
 	mu      sync.Mutex // guards the following
 	current *tls.Certificate
 	stamp   [2]fileStamp
 	checked time.Time
+	said    string // the last trouble that was logged
 }
 
 type fileStamp struct {
@@ -77,12 +84,12 @@ type fileStamp struct {
 	size     int64
 }
 
-func newCertificate(certFile, keyFile string) (*certificate, error) {
+func newCertificate(certFile, keyFile string, log *zap.Logger) (*certificate, error) {
 	if keyFile == "" {
 		keyFile = certFile // one PEM file with both is usual for Asterisk
 	}
-	c := &certificate{certFile: certFile, keyFile: keyFile}
-	if _, err := c.get(nil); err != nil {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+	if _, err := c.read(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -95,32 +102,56 @@ func (c *certificate) config() *tls.Config {
 // get is tls.Config.GetCertificate.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.checked) >= certificateCheck {
-		c.checked = now
-		if err := c.readLocked(); err != nil && c.current == nil {
-			return nil, err
-		}
+	due := time.Since(c.checked) >= certificateCheck
+	c.mu.Unlock()
+	if due {
+		c.refresh()
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.current, nil
 }
 
-func (c *certificate) readLocked() error {
+// refresh reads the files if they changed, and says so.
+func (c *certificate) refresh() {
+	changed, err := c.read()
+	c.mu.Lock()
+	said := c.said
+	c.said = ""
+	if err != nil {
+		c.said = err.Error()
+	}
+	c.mu.Unlock()
+	switch {
+	case changed:
+		c.log.Info("TLS certificate read again", zap.String("file", c.certFile))
+	case err != nil && err.Error() != said:
+		c.log.Error("TLS certificate not read again; the one before stays in use", zap.Error(err))
+	}
+}
+
+func (c *certificate) read() (changed bool, err error) {
+	c.mu.Lock()
+	c.checked = time.Now()
+	before := c.stamp
+	c.mu.Unlock()
 	var stamp [2]fileStamp
 	for i, name := range [2]string{c.certFile, c.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
-			return fmt.Errorf("TLS certificate: %w", err)
+			return false, fmt.Errorf("TLS certificate: %w", err)
 		}
 		stamp[i] = fileStamp{info.ModTime(), info.Size()}
 	}
-	if c.current != nil && stamp == c.stamp {
-		return nil
+	if stamp == before {
+		return false, nil
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return fmt.Errorf("TLS certificate %s with key %s: %w", c.certFile, c.keyFile, err)
+		return false, fmt.Errorf("TLS certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.current, c.stamp = &pair, stamp
-	return nil
+	return true, nil
 }

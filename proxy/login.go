@@ -40,7 +40,7 @@ func (s *Session) login(a *ami.Action) bool {
 			zap.Bool("known", user != nil), zap.Bool("admitted", admitted))
 		return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
 	}
-	if !s.srv.logIn(user, username) {
+	if !s.srv.logIn(s, user, username) {
 		return s.refuseLogin(a, textInUse, reasonLoginInUse)
 	}
 	s.user, s.username = user, username
@@ -67,31 +67,47 @@ func (s *Session) welcome(a *ami.Action) {
 			}
 		}
 	}
-	s.tagged = len(s.views) > 1
+	if s.tagged = len(s.views) > 1; s.tagged {
+		s.blocked = make([]bool, len(s.srv.pbxs))
+	}
 
 	mask := s.user.Policy.Read()
-	if wish := a.Get("Events"); wish != "" {
-		mask &= ami.Class(max(ami.ParseEventMask(wish), 0))
-	}
-	answer := ami.AppendResponse(nil, "Success", a.ID(), "Authentication accepted")
-	if s.user.FullyBooted && mask&ami.ClassSystem != 0 {
-		for _, v := range s.views {
-			if f := v.FullyBooted(time.Now()); f != nil {
-				rewrite := ami.Rewrite{}
-				if s.tagged {
-					rewrite.Server = v.Name()
-				}
-				answer = rewrite.Append(answer, f)
-			}
-		}
+	if wish := ami.ParseEventMask(a.Get("Events")); wish >= 0 {
+		mask &= ami.Class(wish)
 	}
 	for _, v := range s.views {
 		v.subscribe(s) // gets nothing before the mask is set
 	}
-	s.add(&slot{pbx: noPBX, done: true, answer: answer, apply: func() { s.mask.Store(uint32(mask)) }})
+	sl := &slot{
+		pbx: noPBX, named: a.ID() != "", done: true,
+		answer: ami.AppendResponse(nil, "Success", a.ID(), "Authentication accepted"),
+	}
+	sl.apply = func() {
+		// The mask is first: a PBX that boots right now is seen as booted, or
+		// its event is seen, or both.
+		s.mask.Store(uint32(mask))
+		if s.user.FullyBooted && mask&ami.ClassSystem != 0 {
+			sl.answer = s.appendBooted(sl.answer)
+		}
+	}
+	s.add(sl)
 	if s.user.DisplayConnects {
 		s.log.Info("logged in")
 	}
+}
+
+// appendBooted appends a FullyBooted event for every PBX that is booted.
+func (s *Session) appendBooted(dst []byte) []byte {
+	for _, v := range s.views {
+		if f := v.FullyBooted(time.Now()); f != nil {
+			rewrite := ami.Rewrite{}
+			if s.tagged {
+				rewrite.Server = v.Name()
+			}
+			dst = rewrite.Append(dst, f)
+		}
+	}
+	return dst
 }
 
 // refuseLogin lets the client wait, answers with an Error and ends the session.

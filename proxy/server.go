@@ -28,12 +28,14 @@ type Server struct {
 	stop    context.CancelFunc // ends the backends
 	context context.Context
 
+	certificate *certificate // of the TLS listener, nil if there is none
+
 	listeners []*listener    // static after Start
 	backends  sync.WaitGroup // the backends' goroutines
 	accepting sync.WaitGroup // the listeners' goroutines
 	serving   sync.WaitGroup // the sessions' goroutines
 
-	mu sync.Mutex // guards the following
+	mu sync.Mutex // guards the following, and the Session fields that say so
 	// sessions are all connected clients.
 	sessions map[*Session]struct{}
 	// loggedIn counts sessions by the user's name in lower case.
@@ -63,6 +65,12 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 		p.Backend = b
 		srv.pbxs = append(srv.pbxs, p)
 	}
+	if g := cfg.General; g.TLSEnable {
+		var err error
+		if srv.certificate, err = newCertificate(g.TLSCertFile, g.TLSPrivateKey, log); err != nil {
+			return nil, err
+		}
+	}
 	return srv, nil
 }
 
@@ -76,11 +84,7 @@ func (srv *Server) Start() error {
 		}
 	}
 	if g.TLSEnable {
-		certificate, err := newCertificate(g.TLSCertFile, g.TLSPrivateKey)
-		if err == nil {
-			err = srv.listen(g.TLSBindAddr.String(), certificate.config())
-		}
-		if err != nil {
+		if err := srv.listen(g.TLSBindAddr.String(), srv.certificate.config()); err != nil {
 			srv.closeListeners()
 			return err
 		}
@@ -192,6 +196,7 @@ func (srv *Server) enter(s *Session) (id uint64, err error) {
 		return 0, errAuthLimit
 	}
 	srv.unauthenticated++
+	s.counts = asStranger
 	srv.sessions[s] = struct{}{}
 	srv.lastID++
 	return srv.lastID, nil
@@ -203,33 +208,66 @@ func (srv *Server) isClosing() bool {
 	return srv.closing
 }
 
-// leave counts a client out.
-func (srv *Server) leave(s *Session, user string) {
+// counts is what a session is in the books of the server.
+type counts uint8
+
+const (
+	asNothing  counts = iota // not yet, or no more
+	asStranger               // connected and not logged in
+	asUser
+)
+
+// uncount strikes a session off the books. It comes before the client can
+// notice that its session ended, so that it can be back at once.
+func (srv *Server) uncount(s *Session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	switch s.counts {
+	case asStranger:
+		srv.unauthenticated--
+	case asUser:
+		if srv.loggedIn[s.countedName]--; srv.loggedIn[s.countedName] == 0 {
+			delete(srv.loggedIn, s.countedName)
+		}
+	}
+	s.counts = asNothing
+}
+
+func (srv *Server) forget(s *Session) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	delete(srv.sessions, s)
-	if user == "" {
-		srv.unauthenticated--
-		return
-	}
-	name := ami.FoldName(user)
-	if srv.loggedIn[name]--; srv.loggedIn[name] == 0 {
-		delete(srv.loggedIn, name)
-	}
 }
 
-// logIn counts a client in as a user; false if the user is in already and may
-// not be twice.
-func (srv *Server) logIn(u *config.User, name string) bool {
+// logIn counts a client as a user; false if the user is in already and may not
+// be twice.
+func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	name = ami.FoldName(name)
 	if srv.loggedIn[name] > 0 && !u.AllowMultipleLogin {
 		return false
 	}
-	srv.loggedIn[name]++
-	srv.unauthenticated--
+	if s.counts == asStranger { // else it was cut meanwhile
+		srv.unauthenticated--
+		srv.loggedIn[name]++
+		s.counts, s.countedName = asUser, name
+	}
 	return true
+}
+
+// fattest is the session that holds most bytes for its client, nil if none
+// holds any.
+func (srv *Server) fattest() (fattest *Session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	most := int64(0)
+	for s := range srv.sessions {
+		if events, answers := s.out.Size(); events+answers > most {
+			fattest, most = s, events+answers
+		}
+	}
+	return fattest
 }
 
 // inUse reports whether a user who may log in once only is logged in.

@@ -21,9 +21,14 @@ import (
 	"github.com/amiproxy/amiproxy/internal/queue"
 )
 
-// lastWords is how long a client may take to read what is left for it once its
-// session has ended.
-const lastWords = 2 * time.Second
+const (
+	// lastWords is how long a client may read nothing of what is left for it
+	// once its session has ended.
+	lastWords = 2 * time.Second
+	// writeSize is how much is given to the socket at once: a client that
+	// takes that much in lastWords is alive.
+	writeSize = 64 << 10
+)
 
 // reason is why a session ended. It is a closed list: log value and, later,
 // metric label.
@@ -40,6 +45,7 @@ const (
 	reasonHandshake    reason = "TLS handshake failed"
 	reasonSlowClient   reason = "slow client: queuelimit"
 	reasonAnswerLimit  reason = "slow client: answerlimit"
+	reasonTotalLimit   reason = "slow client: totallimit"
 	reasonPBXLost      reason = "PBX lost"
 	reasonShutdown     reason = "shutdown"
 )
@@ -56,6 +62,7 @@ type Session struct {
 	log    *zap.Logger
 	out    *queue.Queue
 	gone   chan struct{}          // closed when the session is cut
+	room   chan struct{}          // wakes the reader when slots are free again; holds one token
 	cut    sync.Once              // cuts it
 	reason atomic.Pointer[reason] // why it ends; the first one stays
 
@@ -71,10 +78,16 @@ type Session struct {
 	// under mu, read without.
 	mask atomic.Uint32
 
+	// Guarded by Server.mu
+	counts      counts
+	countedName string
+
 	mu        sync.Mutex // guards the following
 	slots     []*slot    // answers not yet queued, in the order of the actions
+	blocked   []bool     // scratch of flushLocked: by PBX
 	held      []heldEvent
 	heldBytes int64
+	heldLost  int         // events lost behind held
 	timer     *time.Timer // lets held events go; nil: none was held yet
 }
 
@@ -87,12 +100,7 @@ type view struct {
 // serve is the life of one client's connection.
 func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	defer raw.Close()
-	s := &Session{
-		srv: srv, conn: raw, raw: raw,
-		remote: remoteAddr(raw),
-		gone:   make(chan struct{}),
-	}
-	s.out = queue.New(queue.Options{Answers: srv.config.General.AnswerLimit, Total: &srv.total})
+	s := newSession(srv, raw)
 	id, err := srv.enter(s)
 	s.log = srv.log.With(zap.Uint64("session", id), zap.Stringer("remote", s.remote))
 	if err != nil {
@@ -101,7 +109,8 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 		}
 		return
 	}
-	defer func() { srv.leave(s, s.username) }()
+	defer srv.forget(s)
+	defer srv.uncount(s)
 	s.raw.SetDeadline(authDeadline(time.Now(), srv.config.General.AuthTimeout))
 	if srv.isClosing() {
 		s.endReading() // the deadline may have undone Shutdown's
@@ -117,10 +126,10 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	s.raw.SetWriteDeadline(time.Time{})
 	s.log.Debug("client connected")
 	s.reader = ami.NewActionReader(s.conn)
-	s.out.PutAnswer([]byte(srv.banner() + "\r\n"))
+	s.queueAnswer([]byte(srv.banner() + "\r\n"))
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		if s.out.Drain(s.conn) != nil {
+		if s.out.Drain(sessionWriter{s}) != nil {
 			s.abort(reasonClientReset)
 		}
 		s.endReading()
@@ -129,6 +138,17 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	writer.Wait()
 	s.hangUp()
 	s.close()
+}
+
+func newSession(srv *Server, raw net.Conn) *Session {
+	return &Session{
+		srv: srv, conn: raw, raw: raw,
+		remote: remoteAddr(raw),
+		log:    srv.log,
+		out:    queue.New(queue.Options{Answers: srv.config.General.AnswerLimit, Total: &srv.total}),
+		gone:   make(chan struct{}),
+		room:   make(chan struct{}, 1),
+	}
 }
 
 // authDeadline is when a client that has not logged in is cut: Asterisk
@@ -141,16 +161,18 @@ func authDeadline(accepted time.Time, timeout time.Duration) time.Time {
 // read handles actions until the client or the session ends.
 func (s *Session) read() {
 	for {
+		s.awaitRoom()
 		a, err := s.reader.Read()
 		switch {
+		case s.reason.Load() != nil: // it ended from the other side
 		case err == nil:
 			if !s.handle(a) {
 				return
 			}
 			continue
-		case s.reason.Load() != nil: // it ended from the other side
-		case errors.Is(err, io.EOF):
-			// What was sent is still answered.
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			// What was sent is still answered. Over TLS few say goodbye
+			// before they hang up.
 			s.endWith(reasonClientClosed)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			s.abort(reasonClientReset)
@@ -178,6 +200,7 @@ func (s *Session) abort(why reason) {
 		s.reason.CompareAndSwap(nil, &why)
 		close(s.gone)
 		s.out.Abort()
+		s.srv.uncount(s)
 		s.raw.Close()
 	})
 }
@@ -187,12 +210,33 @@ func (s *Session) finish(why reason) {
 	s.reason.CompareAndSwap(nil, &why)
 	s.raw.SetWriteDeadline(time.Now().Add(lastWords))
 	s.out.Close()
+	s.wake()
+}
+
+// sessionWriter writes to the client. As long as the session lives it has all
+// the time in the world: what waits for it is bounded in bytes. After that it
+// must make progress.
+type sessionWriter struct{ *Session }
+
+func (w sessionWriter) Write(p []byte) (written int, err error) {
+	for len(p) > 0 {
+		if w.reason.Load() != nil {
+			w.raw.SetWriteDeadline(time.Now().Add(lastWords))
+		}
+		n, err := w.conn.Write(p[:min(len(p), writeSize)])
+		if written += n; err != nil {
+			return written, err
+		}
+		p = p[n:]
+	}
+	return written, nil
 }
 
 // hangUp closes the connection so that the client gets the last bytes: a
 // socket that is closed with unread input would be reset, and what the client
 // has not read yet would be lost with it.
 func (s *Session) hangUp() {
+	s.srv.uncount(s)
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
 		s.raw.SetReadDeadline(time.Now().Add(lastWords))
 		io.Copy(io.Discard, s.raw)
@@ -203,7 +247,7 @@ func (s *Session) hangUp() {
 // close gives back what the session holds, when its goroutines have ended.
 func (s *Session) close() {
 	s.mu.Lock()
-	s.slots, s.held = nil, nil
+	s.slots, s.held, s.heldLost = nil, nil, 0
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -212,7 +256,11 @@ func (s *Session) close() {
 		v.unsubscribe(s)
 		v.stream.Close()
 	}
-	s.log.Info("client gone", zap.String("reason", string(*s.reason.Load())))
+	why, level := *s.reason.Load(), zap.InfoLevel
+	if s.user != nil && !s.user.DisplayConnects && (why == reasonLogoff || why == reasonClientClosed) {
+		level = zap.DebugLevel
+	}
+	s.log.Log(level, "client gone", zap.String("reason", string(why)))
 }
 
 func remoteAddr(c net.Conn) netip.AddrPort {

@@ -15,6 +15,12 @@ import (
 // may have caused it; longer only for a list.
 const holdTime = time.Second
 
+// maxSlots is how many answers of a session may wait for their turn before the
+// client's further actions have to: the reader then leaves them in the socket,
+// as Asterisk does while it runs an action. It exceeds the usual pendinglimit,
+// beyond which actions are refused.
+const maxSlots = 1024
+
 // noPBX is the place of an action that the proxy answers itself.
 const noPBX = -1
 
@@ -28,7 +34,9 @@ type slot struct {
 	pbx   int    // index in Server.pbxs, or noPBX
 	named bool   // the action has an ActionID
 	last  reason // not empty: the session ends here
-	apply func() // if not nil, done when the answer is queued, with mu held
+	// apply, if not nil, is called with mu held when it is the slot's turn; it
+	// may still change the answer.
+	apply func()
 
 	progress backend.Progress
 
@@ -81,47 +89,124 @@ func (s *Session) pending() int {
 	return n
 }
 
-// flushLocked queues every answer whose turn it is.
-func (s *Session) flushLocked() {
-	waiting := s.slots[:0]
-	for _, sl := range s.slots {
-		if !sl.done || s.mustWait(sl, waiting) {
-			waiting = append(waiting, sl)
-			continue
+// awaitRoom waits until the session may have one more answer in waiting.
+func (s *Session) awaitRoom() {
+	for s.reason.Load() == nil {
+		s.mu.Lock()
+		full := len(s.slots) >= maxSlots
+		s.mu.Unlock()
+		if !full {
+			return
 		}
-		s.queueLocked(sl)
+		select {
+		case <-s.room:
+		case <-s.gone:
+			return
+		}
 	}
-	clear(s.slots[len(waiting):])
-	s.slots = waiting
 }
 
-// mustWait reports whether one of those before sl, which are not queued yet,
-// has to be first.
-func (s *Session) mustWait(sl *slot, before []*slot) bool {
-	if !s.tagged || sl.last != "" {
-		return len(before) > 0
+// wake makes a reader that waits for room look again.
+func (s *Session) wake() {
+	select {
+	case s.room <- struct{}{}:
+	default:
 	}
-	for _, b := range before {
-		if sl.pbx != noPBX && b.pbx == sl.pbx || !sl.named && !b.named {
-			return true
+}
+
+// flushLocked queues every answer whose turn it is.
+func (s *Session) flushLocked() {
+	full := len(s.slots) >= maxSlots
+	kept := s.slots[:0]
+	unnamed := false // one without an ActionID was kept
+	size := int64(0)
+	clear(s.blocked)
+	for _, sl := range s.slots {
+		wait := false
+		switch {
+		case !sl.done:
+			wait = true
+		case !s.tagged || sl.last != "":
+			wait = len(kept) > 0
+		default:
+			wait = !sl.named && unnamed || sl.pbx != noPBX && s.blocked[sl.pbx]
+		}
+		if !wait {
+			s.queueLocked(sl)
+			continue
+		}
+		kept = append(kept, sl)
+		size += int64(len(sl.answer))
+		unnamed = unnamed || !sl.named
+		if s.tagged && sl.pbx != noPBX {
+			s.blocked[sl.pbx] = true
 		}
 	}
-	return false
+	clear(s.slots[len(kept):])
+	s.slots = kept
+	if limit := s.srv.config.General.AnswerLimit; limit > 0 && size > limit {
+		s.abort(reasonAnswerLimit)
+	}
+	if full && len(kept) < maxSlots {
+		s.wake()
+	}
 }
 
 func (s *Session) queueLocked(sl *slot) {
 	if sl.apply != nil {
 		sl.apply()
 	}
-	if len(sl.answer) > 0 && errors.Is(s.out.PutAnswer(sl.answer), queue.ErrOverflow) {
-		s.abort(reasonAnswerLimit)
+	if len(sl.answer) > 0 {
+		s.queueAnswer(sl.answer)
 	}
-	if len(s.held) > 0 {
+	if len(s.held)+s.heldLost > 0 {
 		s.releaseLocked(func(e *heldEvent) bool { return e.after == sl })
 	}
 	if sl.last != "" {
 		s.finish(sl.last)
 	}
+}
+
+func (s *Session) queueAnswer(frame []byte) {
+	for errors.Is(s.out.PutAnswer(frame), queue.ErrOverflow) {
+		_, queued := s.out.Size()
+		if !s.makeRoom(queued, len(frame), s.srv.config.General.AnswerLimit, reasonAnswerLimit) {
+			return
+		}
+	}
+}
+
+// queueEventLocked queues an event unless the mask, which may have changed
+// since it came, is against it (process_events tests again, too).
+func (s *Session) queueEventLocked(class ami.Class, frame []byte) {
+	if !s.sees(class) {
+		return
+	}
+	for errors.Is(s.out.PutEvent(frame), queue.ErrOverflow) {
+		queued, _ := s.out.Size()
+		if !s.makeRoom(queued, len(frame), s.user.QueueLimit, reasonSlowClient) {
+			return
+		}
+	}
+}
+
+// makeRoom is for a frame that did not fit. If the bound that it broke is the
+// session's own, the session is cut; if it is that of all sessions together,
+// the one that holds most is. It reports whether to try again.
+func (s *Session) makeRoom(queued int64, size int, limit int64, why reason) bool {
+	if limit > 0 && queued+int64(size) > limit {
+		s.abort(why)
+		return false
+	}
+	if total := &s.srv.total; total.Limit == 0 || total.Used()+int64(size) <= total.Limit {
+		return true // somebody made room meanwhile
+	}
+	fattest := s.srv.fattest()
+	if fattest == nil {
+		fattest = s
+	}
+	fattest.abort(reasonTotalLimit)
+	return fattest != s
 }
 
 // putEvent queues an event, behind the answers that it has to wait for.
@@ -133,15 +218,17 @@ func (s *Session) putEvent(pbx int, class ami.Class, frame []byte) {
 		s.queueEventLocked(class, frame)
 		return
 	}
-	if limit := s.user.QueueLimit; limit > 0 && s.heldBytes+int64(len(frame)) > limit {
-		if s.out.Lose(1) != nil {
+	if limit := s.user.QueueLimit; s.heldLost > 0 || limit > 0 && s.heldBytes+int64(len(frame)) > limit {
+		// Once one was lost all are, until those before it are out: so the
+		// gap is told in its place.
+		if s.heldLost++; !s.user.DropEvents {
 			s.abort(reasonSlowClient)
 		}
-		return
+	} else {
+		s.heldBytes += int64(len(frame))
+		s.held = append(s.held, heldEvent{pbx, class, frame, after, time.Now()})
 	}
-	s.heldBytes += int64(len(frame))
-	s.held = append(s.held, heldEvent{pbx, class, frame, after, time.Now()})
-	if len(s.held) == 1 {
+	if len(s.held)+s.heldLost == 1 {
 		s.armLocked(holdTime)
 	}
 }
@@ -155,13 +242,6 @@ func (s *Session) lastSentLocked(pbx int) *slot {
 		}
 	}
 	return nil
-}
-
-func (s *Session) queueEventLocked(class ami.Class, frame []byte) {
-	// The mask may have changed since (process_events tests again, too).
-	if s.sees(class) && errors.Is(s.out.PutEvent(frame), queue.ErrOverflow) {
-		s.abort(reasonSlowClient)
-	}
 }
 
 // releaseLocked queues the held events for which free is true, in order.
@@ -178,6 +258,10 @@ func (s *Session) releaseLocked(free func(*heldEvent) bool) {
 	}
 	clear(s.held[len(kept):])
 	s.held = kept
+	if len(kept) == 0 && s.heldLost > 0 {
+		s.out.Lose(s.heldLost)
+		s.heldLost = 0
+	}
 }
 
 func (s *Session) armLocked(d time.Duration) {
@@ -212,11 +296,11 @@ func (s *Session) releaseOld() {
 	}
 }
 
-// listOpenLocked reports whether the PBX is in the middle of a list for this
-// session.
+// listOpenLocked reports whether a list of the PBX is under way to this
+// session: until it is queued, no event may end a call that it still shows.
 func (s *Session) listOpenLocked(pbx int) bool {
 	for _, sl := range s.slots {
-		if sl.pbx == pbx && sl.progress.List() && !sl.done {
+		if sl.pbx == pbx && sl.progress.List() {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,13 +18,9 @@ import (
 	"github.com/amiproxy/amiproxy/proxy"
 )
 
-// demoConfig is the demo's configuration; its verbs are the proxy's port and
-// the ports of the two PBXes.
+// demoConfig is the demo's configuration; its verbs are the ports of the two
+// PBXes.
 const demoConfig = `
-[general]
-bindaddr = 127.0.0.1
-port = %d
-
 [pbx:east]
 host = 127.0.0.1
 port = %d
@@ -65,7 +62,7 @@ Or point any AMI client at 127.0.0.1:%[1]d, user demo, secret demo. Ctrl-C stops
 `
 
 func demoCommand() *cobra.Command {
-	var port int
+	var port uint16
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the proxy in front of two simulated PBXes",
@@ -74,12 +71,13 @@ func demoCommand() *cobra.Command {
 			return demo(cmd.Context(), port, cmd.OutOrStdout(), newLogger(cmd.ErrOrStderr(), zapcore.WarnLevel))
 		},
 	}
-	cmd.Flags().IntVar(&port, "port", 5038, "port for AMI clients on 127.0.0.1; 0: any that is free")
+	cmd.Flags().Uint16Var(&port, "port", 5038, "port for AMI clients on 127.0.0.1; 0: any that is free")
 	return cmd
 }
 
 // demo runs until ctx ends.
-func demo(ctx context.Context, port int, out io.Writer, log *zap.Logger) error {
+func demo(ctx context.Context, port uint16, out io.Writer, log *zap.Logger) error {
+	defer surviveHangups(log)()
 	var ports []any
 	for i := range uint64(2) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -100,11 +98,12 @@ func demo(ctx context.Context, port int, out io.Writer, log *zap.Logger) error {
 			<-ended
 		}()
 	}
-	text := fmt.Sprintf(demoConfig, append([]any{port}, ports...)...)
+	text := fmt.Sprintf(demoConfig, ports...)
 	cfg, err := config.Loader{}.Parse("demo.conf", []byte(text))
 	if err != nil {
 		return failure{err}
 	}
+	cfg.General.BindAddr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
 	return runServer(ctx, cfg, log, func(srv *proxy.Server) {
 		waitUp(ctx, srv)
 		fmt.Fprintf(out, demoText, srv.Addrs()[0].(*net.TCPAddr).Port)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,6 +46,7 @@ func serveCommand() *cobra.Command {
 
 // serve runs until ctx ends.
 func serve(ctx context.Context, file string, log *zap.Logger) error {
+	defer surviveHangups(log)()
 	cfg, err := config.Load(file)
 	if err != nil {
 		return failure{err}
@@ -62,26 +64,40 @@ func runServer(ctx context.Context, cfg *config.Config, log *zap.Logger, started
 	if err != nil {
 		return failure{err}
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	if err := srv.Start(); err != nil {
 		return failure{err}
 	}
 	if started != nil {
 		started(srv)
 	}
-	for {
-		select {
-		case <-hup:
-			log.Warn("SIGHUP: reload is not supported yet; restart to read the configuration again")
-			continue
-		case <-ctx.Done():
+	<-ctx.Done()
+	log.Info("stopping")
+	srv.Shutdown(stopTimeout)
+	log.Info("stopped")
+	return nil
+}
+
+// surviveHangups makes SIGHUP a line in the log instead of the end, until the
+// function that it returns is called.
+func surviveHangups(log *zap.Logger) (stop func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-hup:
+				log.Warn("SIGHUP: reload is not supported yet; restart to read the configuration again")
+			case <-done:
+				return
+			}
 		}
-		log.Info("stopping")
-		srv.Shutdown(stopTimeout)
-		log.Info("stopped")
-		return nil
+	})
+	return func() {
+		signal.Stop(hup)
+		close(done)
+		group.Wait()
 	}
 }
 

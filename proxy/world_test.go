@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/amiproxy/amiproxy/config"
+	"github.com/amiproxy/amiproxy/internal/simpbx"
+	"github.com/amiproxy/amiproxy/test/amiclient"
+)
+
+// upstreamSecret is what must never be seen in a log.
+const upstreamSecret = "upstream-secret"
+
+// setup says what a test needs; the zero value is one PBX, east, and the users
+// of standardUsers.
+type setup struct {
+	pbxs    []string                  // names; one, east, if nil
+	sim     map[string]simpbx.Options // by name
+	absent  []string                  // those of pbxs that are configured and not there
+	general string                    // further lines of [general]
+	users   string                    // in the place of standardUsers
+	tls     bool                      // a TLS listener, and no other
+}
+
+// standardUsers see all PBXes, but those whose name says which.
+const standardUsers = `
+[full]
+secret = full-secret
+read = all
+write = all
+
+[eastonly]
+secret = eastonly-secret
+read = all
+write = all
+pbx = east
+`
+
+// world is a proxy with simulated PBXes behind it.
+type world struct {
+	tb        testing.TB
+	srv       *Server
+	sims      map[string]*simpbx.PBX
+	listeners map[string]net.Listener
+	addrs     map[string]string
+	logs      *observer.ObservedLogs
+	certFile  string
+	keyFile   string
+}
+
+// newWorld starts a world and waits until the PBXes that are there are up.
+func newWorld(tb testing.TB, o setup) *world {
+	tb.Helper()
+	w := &world{
+		tb: tb, sims: map[string]*simpbx.PBX{},
+		listeners: map[string]net.Listener{}, addrs: map[string]string{},
+	}
+	if o.pbxs == nil {
+		o.pbxs = []string{"east"}
+	}
+	if o.users == "" {
+		o.users = standardUsers
+	}
+	var text strings.Builder
+	text.WriteString("[general]\n")
+	if o.tls {
+		w.certFile, w.keyFile = tb.TempDir()+"/cert.pem", tb.TempDir()+"/key.pem"
+		w.writeCertificate("one")
+		fmt.Fprintf(&text, "enabled = no\ntlsenable = yes\ntlscertfile = %s\ntlsprivatekey = %s\n", w.certFile, w.keyFile)
+	}
+	text.WriteString(o.general + "\n")
+	for _, name := range o.pbxs {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		w.listeners[name], w.addrs[name] = l, l.Addr().String()
+		fmt.Fprintf(&text, "[pbx:%s]\nhost = 127.0.0.1\nport = %d\nusername = proxy\nsecret = %s\n",
+			name, l.Addr().(*net.TCPAddr).Port, upstreamSecret)
+	}
+	cfg, err := config.Loader{}.Parse("test.conf", []byte(text.String()+o.users))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg.General.BindAddr, cfg.General.TLSBindAddr = anyPort, anyPort
+	for _, name := range o.absent {
+		w.listeners[name].Close()
+	}
+	for _, name := range o.pbxs {
+		p := simpbx.New(o.sim[name])
+		w.sims[name] = p
+		tb.Cleanup(func() { p.Close() })
+		go p.Serve(w.listeners[name]) //nolint:errcheck // Close ends it
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	w.logs = logs
+	if w.srv, err = New(cfg, zap.New(core)); err != nil {
+		tb.Fatal(err)
+	}
+	if err := w.srv.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		w.srv.Shutdown(5 * time.Second)
+		w.checkNoSecrets()
+	})
+	for _, b := range w.srv.Backends() {
+		absent := false
+		for _, name := range o.absent {
+			absent = absent || name == b.Name()
+		}
+		if !absent {
+			w.awaitBooted(b.Name())
+		}
+	}
+	return w
+}
+
+// anyPort is any port that is free; a configuration cannot ask for it.
+var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
+
+// eventually waits for a condition.
+func eventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func (w *world) pbx(name string) *pbx {
+	for _, p := range w.srv.pbxs {
+		if p.Name() == name {
+			return p
+		}
+	}
+	w.tb.Fatalf("no PBX %s", name)
+	return nil
+}
+
+// awaitBooted waits until the PBX is up and its FullyBooted was seen.
+func (w *world) awaitBooted(name string) {
+	w.tb.Helper()
+	p := w.pbx(name)
+	eventually(w.tb, name+" is up and booted", func() bool { return p.Up() && p.FullyBooted(time.Now()) != nil })
+}
+
+func (w *world) awaitDown(name string) {
+	w.tb.Helper()
+	p := w.pbx(name)
+	eventually(w.tb, name+" is down", func() bool { return !p.Up() })
+}
+
+// take takes a PBX off the net.
+func (w *world) take(name string) {
+	w.tb.Helper()
+	w.listeners[name].Close()
+	w.sims[name].Crash()
+	w.awaitDown(name)
+}
+
+// putBack puts a PBX on the net again.
+func (w *world) putBack(name string) {
+	w.tb.Helper()
+	l, err := net.Listen("tcp", w.addrs[name])
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.listeners[name] = l
+	go w.sims[name].Serve(l) //nolint:errcheck // Close ends it
+	w.awaitBooted(name)
+}
+
+func (w *world) addr() string { return w.srv.Addrs()[0].String() }
+
+func (w *world) dial() *amiclient.Client {
+	w.tb.Helper()
+	return amiclient.Dial(w.tb, w.addr())
+}
+
+// login connects as a user whose secret is its name with -secret. It reads up
+// to the last FullyBooted that it is sent.
+func (w *world) login(user string, extra ...string) *amiclient.Client {
+	w.tb.Helper()
+	c := w.dial()
+	c.Login(user, user+"-secret", extra...)
+	c.Roundtrip()
+	return c
+}
+
+// awaitSessions waits until so many clients are connected.
+func (w *world) awaitSessions(n int) {
+	w.tb.Helper()
+	eventually(w.tb, fmt.Sprintf("%d sessions", n), func() bool { return w.sessions() == n })
+}
+
+func (w *world) sessions() int {
+	w.srv.mu.Lock()
+	defer w.srv.mu.Unlock()
+	return len(w.srv.sessions)
+}
+
+// only is the one session there is.
+func (w *world) only() *Session {
+	w.tb.Helper()
+	w.srv.mu.Lock()
+	defer w.srv.mu.Unlock()
+	if len(w.srv.sessions) != 1 {
+		w.tb.Fatalf("%d sessions", len(w.srv.sessions))
+	}
+	for s := range w.srv.sessions {
+		return s
+	}
+	return nil
+}
+
+// awaitReason waits until a session has ended for a reason.
+func (w *world) awaitReason(why reason) {
+	w.tb.Helper()
+	eventually(w.tb, "a session ends with: "+string(why), func() bool {
+		return w.logs.FilterField(zap.String("reason", string(why))).Len() > 0
+	})
+}
+
+// checkNoSecrets fails if a log line holds a secret of the tests.
+func (w *world) checkNoSecrets() {
+	for _, e := range w.logs.All() {
+		line := fmt.Sprint(e.Message, e.ContextMap())
+		for _, word := range []string{upstreamSecret, "-secret"} {
+			if strings.Contains(line, word) {
+				w.tb.Errorf("a secret in the log: %s", line)
+			}
+		}
+	}
+}
+
+func (w *world) dialTLS(config *tls.Config) (*tls.Conn, error) {
+	d := &net.Dialer{Timeout: 20 * time.Second}
+	return tls.DialWithDialer(d, "tcp", w.addr(), config)
+}
+
+// names are the values of the first line of frames, for short comparisons.
+func names(frames []amiclient.Frame) []string {
+	var all []string
+	for _, f := range frames {
+		line, _, _ := strings.Cut(string(f), "\r\n")
+		all = append(all, line)
+	}
+	return all
+}
