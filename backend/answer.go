@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,20 +12,26 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-// read hands on what the PBX sends until the connection ends. It always
-// returns an error.
+// maxDropped is how many useless frames in a row make a link useless: it has
+// lost the thread, or the PBX is none.
+const maxDropped = 100
+
+// read hands on what the PBX sends until the connection ends or makes no
+// sense. It always returns an error.
 func (l *link) read() error {
+	b := l.b
 	for {
 		f, err := l.reader.ReadFrame()
 		if err != nil {
-			return fmt.Errorf("read from %s: %w", l.b.address(), err)
+			return fmt.Errorf("read from %s: %w", b.address(), cause(err))
 		}
 		l.lastRead.Store(time.Now().UnixNano())
-		l.b.stats.Frames.Add(1)
+		b.stats.Frames.Add(1)
 		if l.events && f.Event() != nil {
+			l.dropped = 0
 			l.handOn(f)
-		} else if done, answer := l.match(f); done != nil {
-			done.request.Done(answer)
+		} else if err := l.match(f); err != nil {
+			return err
 		}
 	}
 }
@@ -45,82 +52,78 @@ func (l *link) handOn(f ami.Frame) {
 	case "FullyBooted":
 		b.booted.Store(newBooted(e.Frame, time.Now()))
 		b.listAgain()
-	case "Load", "Unload", "Reload":
+	case "Load", "Unload":
+		b.listAgain()
+	case "Reload":
+		if module, _ := f.Get("Module"); string(module) == "All" {
+			b.reload(time.Now())
+		}
 		b.listAgain()
 	}
 	b.handler.Event(b, e)
 }
 
-// match finds the action that f answers: Asterisk runs the actions of one
-// connection one after the other, so it is the oldest that is not finished. It
-// returns that action if f finishes it.
-func (l *link) match(f ami.Frame) (*pending, Answer) {
-	b := l.b
+// match gives f to the action that it answers. Asterisk runs the actions of
+// one connection one after the other, so that is the oldest one.
+func (l *link) match(f ami.Frame) error {
+	p := l.oldest()
+	if p == nil {
+		return l.drop(f, "nothing was asked")
+	}
 	id, hasID := f.Get("ActionID")
+	own := hasID && string(id) == p.id
 	response := f.Response() != nil
-
-	b.mu.Lock()
-	if len(l.inflight) == 0 {
-		b.mu.Unlock()
-		l.drop(f, "nothing was asked")
-		return nil, Answer{}
-	}
-	p := l.inflight[0]
-	if hasID && isProxyID(id) && string(id) != p.id && string(id) != p.fence {
-		skipped := slices.ContainsFunc(l.inflight, func(q *pending) bool { return string(id) == q.id })
-		b.mu.Unlock()
-		l.drop(f, "ActionID is not of the action whose turn it is")
-		if skipped {
-			// Its answer never came and never will: nothing on this link can be
-			// trusted to be matched any more.
-			l.kill(fmt.Errorf("no answer to %s, but one to a later action", p.name))
-		}
-		return nil, Answer{}
-	}
 	finished := false
 	switch {
+	case p.fence != "" && response && string(id) == p.fence:
+		l.finish(p)
+		return nil
 	case p.fence != "":
-		finished = response && string(id) == p.fence
-		p.failed = p.failed || !finished && !p.replied && isError(f)
+		// Whatever comes before the Pong, unless it says it is another's.
+		if hasID && !own && isProxyID(id) {
+			return l.stranger(f, p, id)
+		}
+	case hasID && !own:
+		return l.stranger(f, p, id)
+	case response && !hasID:
+		return l.drop(f, "response without ActionID")
+	case !response && !p.replied:
+		return l.drop(f, "an answer starts with a response")
 	case response:
-		p.failed = p.failed || !p.replied && isError(f)
-		p.list = p.list || f.OpensList()
-		finished = !p.list
+		finished = !p.list && !f.OpensList()
 	default:
-		finished = p.list && f.EndsList()
+		finished = f.EndsList()
 	}
-	unasked := !p.replied && !response && p.fence == ""
-	if !unasked {
-		p.replied = p.replied || response
-		if p.request.Progress != nil && f.OpensList() {
-			p.request.Progress.list.Store(true)
+	if response {
+		p.failed = p.failed || !p.replied && isError(f)
+		p.replied = true
+		if f.OpensList() {
+			p.list = true
+			if p.request.Progress != nil {
+				p.request.Progress.list.Store(true)
+			}
 		}
 	}
-	b.mu.Unlock()
+	l.keep(p, f)
+	if finished {
+		l.finish(p)
+	}
+	return nil
+}
 
-	if unasked {
-		l.drop(f, "an answer starts with a response")
-		return nil, Answer{}
+// oldest is the action whose turn it is to be answered, nil if none is.
+func (l *link) oldest() *pending {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if len(l.inflight) == 0 {
+		return nil
 	}
-	if fence := finished && p.fence != ""; !fence {
-		l.keep(p, f)
-	}
-	if !finished {
-		return nil, Answer{}
-	}
-	answer := Answer{Bytes: p.answer}
-	if p.tooLong {
-		answer = Answer{Err: ErrTooLong}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	l.inflight = slices.Delete(l.inflight, 0, 1)
-	b.finishLocked(l, p)
-	return p, answer
+	return l.inflight[0]
 }
 
 // keep adds a frame to the answer of p.
 func (l *link) keep(p *pending, f ami.Frame) {
+	l.dropped = 0
 	if len(p.answer)+len(f) > l.b.options.AnswerLimit {
 		p.tooLong, p.answer = true, nil
 	}
@@ -132,21 +135,59 @@ func (l *link) keep(p *pending, f ami.Frame) {
 	}.Append(p.answer, f)
 }
 
-// drop counts a frame that belongs to nobody. A stray empty line, which some
-// producers write, is not worth a log line.
-func (l *link) drop(f ami.Frame, why string) {
-	if f.Stray() {
-		return
+// finish answers p.
+func (l *link) finish(p *pending) {
+	l.dropped = 0
+	answer := Answer{Bytes: p.answer}
+	if p.tooLong {
+		answer = Answer{Err: ErrTooLong}
 	}
-	l.b.stats.Unmatched.Add(1)
-	l.log.Warn("frame from the PBX dropped", zap.String("why", why), zap.ByteString("line", firstLine(f)))
+	l.b.settle([]result{{p, answer}})
 }
 
-// firstLine is what can be logged of a frame: it names the message and holds
-// no data of it.
-func firstLine(f ami.Frame) []byte {
-	line, _, _ := bytes.Cut(f, []byte("\r\n"))
-	return line[:min(len(line), 80)]
+// stranger drops a frame that does not belong to p, whose turn it is. If it
+// belongs to a later action, the answer to p will not come any more, and
+// nothing on this link can be trusted to be matched.
+func (l *link) stranger(f ami.Frame, p *pending, id []byte) error {
+	b := l.b
+	b.mu.Lock()
+	skipped := slices.ContainsFunc(l.inflight, func(q *pending) bool {
+		return q != p && len(id) > 0 && (string(id) == q.id || string(id) == q.fence)
+	})
+	b.mu.Unlock()
+	if err := l.drop(f, "ActionID is not that of the action whose turn it is"); err != nil {
+		return err
+	}
+	if skipped {
+		return fmt.Errorf("%w: none to %s, but one to a later action", errMalformed, p.name)
+	}
+	return nil
+}
+
+// drop counts a frame that is of no use, which is an error if there were many
+// in a row. A stray empty line, which some producers write, is none.
+func (l *link) drop(f ami.Frame, why string) error {
+	if f.Stray() {
+		return nil
+	}
+	l.b.stats.Dropped.Add(1)
+	l.log.Warn("frame from the PBX dropped",
+		zap.String("why", why), zap.String("frame", title(f)), zap.Int("bytes", len(f)))
+	if l.dropped++; l.dropped >= maxDropped {
+		return fmt.Errorf("%w: %d frames dropped in a row", errMalformed, l.dropped)
+	}
+	return nil
+}
+
+// title is what can be logged of a frame: its first line if that names it, and
+// nothing that may hold data.
+func title(f ami.Frame) string {
+	for _, name := range []string{"Event: ", "Response: "} {
+		if line, _, _ := strings.Cut(string(f[:min(len(f), 80)]), "\r\n"); strings.HasPrefix(line, name) {
+			return line
+		}
+	}
+	return "no response and no event"
 }
 
 func isError(f ami.Frame) bool { return bytes.EqualFold(f.Response(), []byte("Error")) }

@@ -14,7 +14,6 @@ type Authority struct {
 	byName map[string]*Command
 	// Commands are in the PBX's order.
 	Commands []Command
-	builtin  bool
 }
 
 // Command is one action that a PBX has.
@@ -57,9 +56,7 @@ func builtinAuthority() *Authority {
 			Line: info.Name + ":   (Priv: " + info.Classes.String() + ")",
 		})
 	}
-	a := newAuthority(commands)
-	a.builtin = true
-	return a
+	return newAuthority(commands)
 }
 
 // parseAuthority reads a ListCommands response: lines of the form
@@ -90,12 +87,10 @@ func (a *Authority) missingWrite() []string {
 		ami.ClassUser | ami.ClassConfig | ami.ClassOriginate
 	have := ami.ClassNone
 	for _, info := range ami.Actions() {
-		if _, ok := a.Class(info.Name); ok && core&info.Classes == info.Classes {
+		single := info.Classes&(info.Classes-1) == 0
+		if _, ok := a.Class(info.Name); ok && single {
 			have |= info.Classes
 		}
-	}
-	if have == core {
-		return nil
 	}
 	return classNames(core &^ have)
 }

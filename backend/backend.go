@@ -30,7 +30,7 @@ const (
 var (
 	// ErrDown: the PBX was not connected when the action came, or went away
 	// before it was sent.
-	ErrDown = errors.New("not connected")
+	ErrDown = errors.New("is not connected")
 	// ErrLost: the action was sent and its link died.
 	ErrLost = errors.New("was lost before it answered")
 	// ErrTimeout: the action was sent and not answered in time.
@@ -41,10 +41,8 @@ var (
 	ErrTooLong = errors.New("answer too long")
 )
 
-var errStopping = errors.New("the proxy stops")
-
-// Handler gets what a PBX has to say. Its methods are called one at a time for
-// events, and one at a time for states; they must not wait for anything.
+// Handler gets what a PBX has to say. Its methods are called one at a time, by
+// the goroutine that reads the events link, and must not wait for anything.
 type Handler interface {
 	// Event is called for every event of the PBX, in order.
 	Event(b *Backend, e *Event)
@@ -68,9 +66,13 @@ type Event struct {
 	OwnerID string
 }
 
-// State is whether a PBX can be used.
+// State is whether a PBX is there, which is: whether it sends us events. A
+// first link for actions comes before that. While it is up and has no such
+// link, since they were cut, actions get ErrDown and events go on.
 type State struct {
-	Up     bool
+	Up bool
+	// Reason is one of few fixed texts, which a client may see; the log has
+	// more.
 	Reason string
 	Since  time.Time
 	// LostFrom and LostTo are set with Up if events may have been missed
@@ -85,6 +87,7 @@ type Backend struct {
 	options  Options
 	handler  Handler
 	log      *zap.Logger
+	dial     func(context.Context) (net.Conn, error)
 	tls      *tls.Config // nil: plain TCP
 	idPrefix string      // of every ActionID we send
 	house    *Stream     // our own actions
@@ -93,31 +96,35 @@ type Backend struct {
 	nextID    atomic.Uint64
 	authority atomic.Pointer[Authority]
 	version   atomic.Pointer[string]
-	booted    atomic.Pointer[booted]
-	up        atomic.Bool // copy of state.Up for readers without the lock
+	booted    atomic.Pointer[booted] // nil while the PBX is away or boots
+	up        atomic.Bool            // copy of state.Up for readers without the lock
 
-	// notify orders the calls of Handler.State. It is taken before mu.
-	notify sync.Mutex
-
-	mu sync.Mutex // guards the following; nothing is called or written under it
+	// mu guards the following. Nothing is called, logged or written to a socket
+	// under it; queue.Queue has a lock that comes after it.
+	mu sync.Mutex
 	// connected are all links that are logged in; links those for actions.
 	connected []*link
 	links     []*link
 	// ready is closed while links is not empty, and made anew when it empties.
 	ready     chan struct{}
-	events    bool // the events link is logged in
 	state     State
+	lostFrom  time.Time // events may be missed from here on; zero: none yet
 	exclusive int       // links taken by exclusive actions
-	waiting   []*Stream // streams with work that no link could take yet, in order
+	waiting   []*Stream // those whose next action waits for a link, in order
+	crowded   bool      // one of them might do with any link
 	pending   int       // accepted and not yet answered
 	late      lateIDs   // answered actions whose events are still to come
 	relist    time.Time // when to ask for ListCommands again; zero: no need
-	lostFrom  time.Time
 }
 
 // Stats are counters, all since the start.
 type Stats struct {
-	Logins, Losses, Events, Frames, Dropped, Unmatched atomic.Uint64
+	Logins atomic.Uint64 // links that were logged in
+	Losses atomic.Uint64 // of these, lost
+	Frames atomic.Uint64 // read, events included
+	Events atomic.Uint64
+	// Dropped are frames that are no event and answer nothing.
+	Dropped atomic.Uint64
 }
 
 // New returns a backend for one PBX. It fails if the options cannot work,
@@ -157,6 +164,7 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 		state:    State{Reason: "not connected yet", Since: time.Now()},
 		late:     newLateIDs(),
 	}
+	b.dial = b.dialTCP
 	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())
 	return b, nil
@@ -171,16 +179,15 @@ func (b *Backend) Run(ctx context.Context) {
 	}
 	group.Go(func() { b.keepHouse(ctx) })
 	group.Wait()
-	b.failWaiting()
 }
 
 // Name is the PBX's name in the configuration.
 func (b *Backend) Name() string { return b.options.Name }
 
-// Up reports whether the PBX can be used.
+// Up is State().Up.
 func (b *Backend) Up() bool { return b.up.Load() }
 
-// State is whether the PBX can be used, why and since when.
+// State is whether the PBX is there, why and since when.
 func (b *Backend) State() State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -208,41 +215,4 @@ func (b *Backend) Stats() *Stats { return &b.stats }
 
 func (b *Backend) address() string {
 	return net.JoinHostPort(b.options.Host, strconv.Itoa(b.options.Port))
-}
-
-// changeState recomputes the state after a link came or went, and tells the
-// handler if it changed.
-func (b *Backend) changeState(reason string) {
-	b.notify.Lock()
-	defer b.notify.Unlock()
-	b.mu.Lock()
-	up := b.events && len(b.links) > 0
-	if up == b.state.Up {
-		b.mu.Unlock()
-		return
-	}
-	now := time.Now()
-	b.state = State{Up: up, Reason: reason, Since: now}
-	if up && !b.lostFrom.IsZero() {
-		b.state.LostFrom, b.state.LostTo = b.lostFrom, now
-		b.lostFrom = time.Time{}
-	}
-	if !up {
-		b.booted.Store(nil)
-	}
-	b.up.Store(up)
-	s := b.state
-	b.mu.Unlock()
-	switch {
-	case s.Up:
-		b.log.Info("PBX is up", zap.String("version", b.Version()))
-	case s.Reason == errStopping.Error():
-		b.log.Info("PBX disconnected", zap.String("reason", s.Reason))
-	default:
-		b.log.Warn("PBX is down; reconnecting", zap.String("reason", s.Reason))
-	}
-	if !s.Up {
-		b.failWaiting()
-	}
-	b.handler.State(b, s)
 }

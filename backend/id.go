@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +42,8 @@ func (b *Backend) newID() (string, uint64) {
 // in itself.
 type lateIDs struct {
 	byNumber map[uint64]lateID
-	// order is the numbers as they came; those forgotten are skipped.
-	order []uint64
+	order    []uint64 // the numbers as they came, and some forgotten ones
+	swept    time.Time
 }
 
 type lateID struct {
@@ -51,9 +52,13 @@ type lateID struct {
 	until   time.Time
 }
 
-// maxLateIDs bounds what actions whose events never come can hold (about
-// 200 bytes each). The oldest go first; their events then show no ActionID.
-const maxLateIDs = 1 << 16
+const (
+	// maxLateIDs bounds what actions whose events never come can hold (about
+	// 200 bytes each). The oldest go first; their events then show no ActionID.
+	maxLateIDs = 1 << 16
+	// lateSweep is how often those that are too old are looked for.
+	lateSweep = 10 * time.Second
+)
 
 func newLateIDs() lateIDs { return lateIDs{byNumber: make(map[uint64]lateID)} }
 
@@ -61,33 +66,46 @@ func (t *lateIDs) add(n uint64, id lateID) {
 	t.byNumber[n] = id
 	t.order = append(t.order, n)
 	for len(t.byNumber) > maxLateIDs {
-		t.dropOldest()
+		delete(t.byNumber, t.order[0])
+		t.order = t.order[1:]
+	}
+	if len(t.order) > 2*len(t.byNumber)+64 {
+		t.compact()
 	}
 }
 
-func (t *lateIDs) dropOldest() {
-	delete(t.byNumber, t.order[0])
-	t.order = t.order[1:]
+func (t *lateIDs) forget(n uint64) { delete(t.byNumber, n) }
+
+// take returns what is known of n, once.
+func (t *lateIDs) take(n uint64, now time.Time) (lateID, bool) {
+	id, ok := t.byNumber[n]
+	delete(t.byNumber, n)
+	return id, ok && !now.After(id.until)
 }
 
-// expire forgets what is too old. Times differ from action to action, so the
-// order is only compacted at its head.
-func (t *lateIDs) expire(now time.Time) {
+// sweep forgets what is too old.
+func (t *lateIDs) sweep(now time.Time) {
+	if now.Sub(t.swept) < lateSweep {
+		return
+	}
+	t.swept = now
 	for n, id := range t.byNumber {
 		if now.After(id.until) {
 			delete(t.byNumber, n)
 		}
 	}
-	for len(t.order) > 0 {
-		if _, ok := t.byNumber[t.order[0]]; ok {
-			break
-		}
-		t.order = t.order[1:]
-	}
+	t.compact()
 }
 
-// lookUp finds who sent the action with the ActionID id. An
-// ActionID comes back in one event, so it is forgotten with that.
+func (t *lateIDs) compact() {
+	t.order = slices.DeleteFunc(t.order, func(n uint64) bool {
+		_, ok := t.byNumber[n]
+		return !ok
+	})
+}
+
+// lookUp finds who sent the action with the ActionID id, which comes back in
+// one event only and is forgotten with that.
 func (b *Backend) lookUp(id string) (owner any, ownerID string) {
 	rest, ok := strings.CutPrefix(id, b.idPrefix)
 	if !ok {
@@ -99,10 +117,9 @@ func (b *Backend) lookUp(id string) (owner any, ownerID string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	late, ok := b.late.byNumber[n]
+	late, ok := b.late.take(n, time.Now())
 	if !ok {
 		return nil, ""
 	}
-	delete(b.late.byNumber, n)
 	return late.owner, late.ownerID
 }

@@ -24,28 +24,35 @@ const (
 	// wait for it, so that a PBX which refuses us sees one attempt and not many.
 	eventsLink, firstLink = 0, 1
 
-	maxBackoff   = 2 * time.Second
+	minBackoff, maxBackoff = 50 * time.Millisecond, 2 * time.Second
+
 	refusedDelay = 30 * time.Second // after a refused login
 	deadPeer     = 10 * time.Second // until a peer that is silent counts as dead
 )
 
 // link is one connection to the PBX, from its login to its end.
 type link struct {
-	b        *Backend
-	log      *zap.Logger
-	conn     net.Conn // what is read and written
-	raw      net.Conn // conn without its TLS: closing it never waits
-	reader   *ami.Reader
-	out      *queue.Queue
-	events   bool // carries events, and no actions but our own Ping
-	event    Event
+	// Static after login
+	b      *Backend
+	log    *zap.Logger
+	conn   net.Conn // what is read and written
+	raw    net.Conn // conn without its TLS: closing it never waits
+	reader *ami.Reader
+	out    *queue.Queue
+	events bool // carries events, and no actions but our own Ping
+
 	lastRead atomic.Int64 // Unix nanoseconds
 
-	// Guarded by b.mu
+	// Owned by the reader
+	event   Event
+	dropped int // frames dropped since the last one that was of use
+
+	// Guarded by Backend.mu
 	inflight   []*pending // in the order in which they were sent and will be answered
 	taken      bool       // no new work: an exclusive action has it or waits for it
-	reservedBy *pending   // the exclusive action
+	reservedBy *pending   // the exclusive action that waits for it
 	killed     error      // why we cut it
+	dead       bool       // out of use; what was in flight is being answered
 }
 
 // keepLink connects, and connects again, until ctx ends.
@@ -62,24 +69,24 @@ func (b *Backend) keepLink(ctx context.Context, index int) {
 		if ctx.Err() != nil {
 			return
 		}
+		wait := refusedDelay
 		var refused *refusedError
 		switch {
 		case errors.As(err, &refused):
-			delay = refusedDelay
-		case up && time.Since(start) > maxBackoff:
 			delay = 0
+		case up && time.Since(start) > maxBackoff:
+			delay, wait = 0, 0
 		default:
-			delay = min(max(2*delay, 50*time.Millisecond), maxBackoff)
+			delay = min(max(2*delay, minBackoff), maxBackoff)
+			wait = delay/2 + rand.N(delay/2+1)
 		}
-		if up || err.Error() != said {
-			// The same failure again and again is said once.
-			log.Warn("link lost", zap.Error(err), zap.Duration("retry", delay))
-			said = err.Error()
+		switch {
+		case up:
+			log.Warn("link lost", zap.Error(err), zap.Duration("retry", wait))
+		case err.Error() != said: // the same again and again is said once
+			log.Warn("no link", zap.Error(err), zap.Duration("retry", wait))
 		}
-		wait := delay/2 + rand.N(delay/2+1)
-		if delay == refusedDelay {
-			wait = delay
-		}
+		said = err.Error()
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -105,7 +112,7 @@ func (b *Backend) waitReady(ctx context.Context) bool {
 func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up bool, err error) {
 	raw, err := b.dial(ctx)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("connect to %s: %w", b.address(), cause(err))
 	}
 	defer raw.Close()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
@@ -115,7 +122,7 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 	if b.tls != nil {
 		conn := tls.Client(raw, b.tls)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			return false, fmt.Errorf("TLS to %s: %w", b.address(), err)
+			return false, fmt.Errorf("TLS to %s: %w", b.address(), cause(err))
 		}
 		l.conn = conn
 	}
@@ -124,9 +131,7 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 		return false, fmt.Errorf("login to %s: %w", b.address(), err)
 	}
 	raw.SetDeadline(time.Time{})
-	b.stats.Logins.Add(1)
 	l.lastRead.Store(time.Now().UnixNano())
-
 	l.out = queue.New(queue.Options{})
 	var writer sync.WaitGroup
 	writer.Go(func() {
@@ -136,17 +141,16 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 	})
 	b.linkUp(l)
 	err = l.read()
-	if ctx.Err() != nil {
-		err = errStopping
-	}
 	raw.Close()
 	l.out.Abort()
 	writer.Wait()
-	b.linkDown(l, err)
-	return true, err
+	if ctx.Err() != nil {
+		err = errStopping
+	}
+	return true, b.linkDown(l, err)
 }
 
-func (b *Backend) dial(ctx context.Context) (net.Conn, error) {
+func (b *Backend) dialTCP(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout: b.options.ConnectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{
@@ -154,70 +158,75 @@ func (b *Backend) dial(ctx context.Context) (net.Conn, error) {
 		},
 		ControlContext: setUserTimeout,
 	}
-	conn, err := d.DialContext(ctx, "tcp", b.address())
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", b.address(), err)
-	}
-	return conn, nil
+	return d.DialContext(ctx, "tcp", b.address())
 }
 
+// cause is err without the addresses that package net adds: they are in the
+// log line already, and the local one differs each time.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// linkUp puts the link into use.
 func (b *Backend) linkUp(l *link) {
+	b.stats.Logins.Add(1)
 	b.mu.Lock()
-	if l.events {
-		b.events = true
-	} else {
+	b.connected = append(b.connected, l)
+	if !l.events {
 		b.links = append(b.links, l)
 		if len(b.links) == 1 {
 			close(b.ready)
 		}
 	}
-	b.connected = append(b.connected, l)
+	failed := b.kickLocked(time.Now()) // it may take what waits
 	b.mu.Unlock()
-	b.changeState("logged in")
-	b.mu.Lock()
-	b.kickLocked() // the new link may take what waits
-	b.mu.Unlock()
+	b.settle(failed)
+	if l.events {
+		b.comesUp()
+	}
 }
 
-// linkDown takes the link out of use and answers what was sent on it.
-func (b *Backend) linkDown(l *link, err error) {
+// linkDown takes the link out of use and answers what was sent on it. It
+// returns why the link was lost: err, or why we cut it.
+func (b *Backend) linkDown(l *link, err error) error {
 	b.stats.Losses.Add(1)
 	b.mu.Lock()
-	if l.events {
-		b.events = false
-		b.lostFrom = time.Now()
-	}
-	if i := slices.Index(b.links, l); i >= 0 {
-		b.links = slices.Delete(b.links, i, i+1)
-		if len(b.links) == 0 {
-			b.ready = make(chan struct{})
-		}
-	}
+	l.dead = true
 	b.connected = slices.DeleteFunc(b.connected, func(other *link) bool { return other == l })
-	lost := l.inflight
-	l.inflight = nil
+	b.links = slices.DeleteFunc(b.links, func(other *link) bool { return other == l })
+	if len(b.links) == 0 && !l.events {
+		b.ready = make(chan struct{})
+	}
 	b.releaseLocked(l)
-	for _, p := range lost {
-		b.pending--
+	lost := make([]result, len(l.inflight))
+	for i, p := range l.inflight {
+		lost[i] = result{p, Answer{Err: ErrLost}}
+		if p.timedOut {
+			lost[i].answer.Err = ErrTimeout
+		}
 		if p.stream != nil {
-			p.stream.sent--
-			p.stream.exclusive = false
+			p.stream.link = nil
 		}
 	}
-	killed := l.killed
-	b.kickLocked()
+	l.inflight = nil
+	if l.killed != nil && !errors.Is(err, errStopping) {
+		err = l.killed
+	}
 	b.mu.Unlock()
-	for i, p := range lost {
-		reason := ErrLost
-		if i == 0 && errors.Is(killed, ErrTimeout) {
-			reason = ErrTimeout
-		}
-		p.request.Done(Answer{Err: reason})
+
+	b.settle(lost)
+	b.mu.Lock()
+	failed := b.kickLocked(time.Now())
+	b.mu.Unlock()
+	b.settle(failed)
+	if l.events {
+		b.goesDown(l, err)
 	}
-	if killed != nil {
-		err = killed
-	}
-	b.changeState(err.Error())
+	return err
 }
 
 // kill ends the link from outside its own goroutines.
@@ -228,32 +237,4 @@ func (l *link) kill(reason error) {
 	}
 	l.b.mu.Unlock()
 	l.raw.Close()
-}
-
-// sendLocked hands p to the writer.
-func (l *link) sendLocked(p *pending, now time.Time) {
-	l.inflight = append(l.inflight, p)
-	p.deadline = now.Add(p.timeout)
-	if p.late > 0 {
-		l.b.late.add(p.number, lateID{
-			owner: p.stream.owner, ownerID: p.request.Action.ID(), until: now.Add(p.late),
-		})
-	}
-	if p.request.Progress != nil {
-		p.request.Progress.sent.Store(true)
-	}
-	// A queue that is closed belongs to a link that is ending: linkDown
-	// answers p.
-	l.out.PutAnswer(p.frame)
-}
-
-// ifRoomLocked is the link itself, nil if it is nil or its writer lags behind.
-func (l *link) ifRoomLocked() *link {
-	if l == nil {
-		return nil
-	}
-	if _, unsent := l.out.Size(); unsent > maxUnsent {
-		return nil
-	}
-	return l
 }

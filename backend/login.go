@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 type refusedError struct{ message string }
 
 func (e *refusedError) Error() string {
-	return fmt.Sprintf("refused: %s (check username, secret and permit of the proxy's user in the PBX's manager.conf)", e.message)
+	return fmt.Sprintf("refused: %s (check username, secret, permit and allowmultiplelogin of the proxy's user in the PBX's manager.conf)", e.message)
 }
 
 // login gets a new connection ready. It runs before the link has a writer, so
@@ -35,11 +36,15 @@ func (l *link) login() error {
 	if err != nil {
 		return err
 	}
-	if challenge, ok := f.Get("Challenge"); ok && isSuccess(f) {
-		sum := md5.Sum([]byte(string(challenge) + b.options.Secret))
+	challenge, _ := f.Get("Challenge")
+	switch {
+	case isSuccess(f) && len(challenge) > 0:
+		sum := md5.Sum(append(bytes.Clone(challenge), b.options.Secret...))
 		login = append(login, "AuthType: MD5", "Key: "+hex.EncodeToString(sum[:]))
-	} else {
+	case isError(f):
 		login = append(login, "Secret: "+b.options.Secret)
+	default:
+		return errors.New("no challenge in the answer to Challenge")
 	}
 	f, err = l.ask(login...)
 	if err != nil {
@@ -65,10 +70,10 @@ func (b *Backend) anyLink() bool {
 func (l *link) readBanner() error {
 	line, err := l.reader.ReadLine()
 	if err != nil {
-		return fmt.Errorf("no greeting: %w (authlimit reached on the PBX, or not an AMI port)", err)
+		return fmt.Errorf("no greeting: %w (authlimit reached on the PBX, or not an AMI port)", cause(err))
 	}
 	version, ok := bytes.CutPrefix(line, []byte("Asterisk Call Manager/"))
-	if !ok {
+	if !ok || !isVersion(version) {
 		return fmt.Errorf("greeting %.60q is not Asterisk's", line)
 	}
 	v := string(version)
@@ -76,8 +81,18 @@ func (l *link) readBanner() error {
 	return nil
 }
 
+// isVersion is lax, but what it lets through can stand in our own banner.
+func isVersion(v []byte) bool {
+	for _, c := range v {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(v) > 0 && len(v) <= 32
+}
+
 // ask sends an action and returns its response, valid until the next ask.
-// Events that come before it are handed on.
+// Anything else that comes is no business of a link that is not ready.
 func (l *link) ask(lines ...string) (ami.Frame, error) {
 	id, _ := l.b.newID()
 	frame, fault := ami.NewAction(lines...).AppendForward(nil, id)
@@ -85,12 +100,12 @@ func (l *link) ask(lines ...string) (ami.Frame, error) {
 		return nil, &FaultError{fault}
 	}
 	if _, err := l.conn.Write(frame); err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	for {
 		f, err := l.reader.ReadFrame()
 		if err != nil {
-			return nil, err
+			return nil, cause(err)
 		}
 		if f.Response() == nil {
 			continue
@@ -146,13 +161,26 @@ func missingRead(f ami.Frame) []string {
 	if perms == nil {
 		return nil
 	}
-	have, err := ami.ParseClasses(string(perms))
-	if err != nil || have == ami.ClassAll {
-		return nil
+	have := ami.ParsePrivilege(perms)
+	if bytes.HasSuffix(perms, []byte("all")) {
+		// Everything (manager.c: user_authority_to_str), or an old release that
+		// closes each list so and does not know the newest classes.
+		have |= ami.ClassCC | ami.ClassAOC | ami.ClassTest | ami.ClassSecurity | ami.ClassMessage
 	}
-	return classNames(ami.ClassAll &^ have)
+	return classNames(everyClass &^ have)
 }
 
+// everyClass is each class that has a name.
+const everyClass = ami.ClassSystem | ami.ClassCall | ami.ClassLog | ami.ClassVerbose |
+	ami.ClassCommand | ami.ClassAgent | ami.ClassUser | ami.ClassConfig |
+	ami.ClassDTMF | ami.ClassReporting | ami.ClassCDR | ami.ClassDialplan |
+	ami.ClassOriginate | ami.ClassAGI | ami.ClassCC | ami.ClassAOC |
+	ami.ClassTest | ami.ClassSecurity | ami.ClassMessage
+
+// classNames is nil for no class.
 func classNames(c ami.Class) []string {
+	if c == ami.ClassNone {
+		return nil
+	}
 	return strings.Split(strings.TrimSuffix(c.String(), ",all"), ",")
 }

@@ -9,8 +9,9 @@ const (
 	// writeSize is how much is gathered for one write. Fewer, larger writes are
 	// where the speed of a fan-out is; over TLS they are fewer records too.
 	writeSize = 32 << 10
-	// keepItems is the longest batch slice kept for reuse by an idle queue.
-	keepItems = 1024
+	// keepItems is how long a slice of frames may be that an idle queue keeps
+	// (it has two). Most batches are shorter, and idle clients are many.
+	keepItems = 64
 )
 
 var buffers = sync.Pool{New: func() any { return new([writeSize]byte) }}

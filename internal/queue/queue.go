@@ -36,6 +36,25 @@ type Total struct {
 // Used is the number of bytes in all queues of the total.
 func (t *Total) Used() int64 { return t.used.Load() }
 
+// add counts n bytes, also beyond the limit.
+func (t *Total) add(n int64) {
+	if t != nil {
+		t.used.Add(n)
+	}
+}
+
+// reserve counts n bytes unless that would break the limit.
+func (t *Total) reserve(n int64) bool {
+	if t == nil {
+		return true
+	}
+	if used := t.used.Add(n); t.Limit > 0 && used > t.Limit {
+		t.used.Add(-n)
+		return false
+	}
+	return true
+}
+
 // Options bound a queue.
 type Options struct {
 	// Events and Answers are the bounds in bytes of what PutEvent and
@@ -77,6 +96,9 @@ func New(o Options) *Queue {
 func (q *Queue) SetBounds(o Options) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.closed {
+		q.tellLostLocked() // what Lost was up to now may be nil from here on
+	}
 	o.Total = q.options.Total
 	q.options = o
 }
@@ -90,18 +112,22 @@ func (q *Queue) PutEvent(frame []byte) error {
 		return ErrClosed
 	}
 	size := int64(len(frame))
-	if q.over(q.events+size, q.options.Events, size) {
+	if !q.fits(q.events+size, q.options.Events, size) {
 		return q.loseLocked(1)
 	}
 	q.events += size
-	q.putLocked(frame, size)
+	q.putLocked(frame)
 	return nil
 }
 
-// Lose counts n events as lost, as if they had been put and did not fit.
+// Lose counts n events as lost, as if they had been put and did not fit. After
+// Close there is no place left to tell of them, and nothing happens.
 func (q *Queue) Lose(n int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return nil
+	}
 	return q.loseLocked(n)
 }
 
@@ -114,27 +140,24 @@ func (q *Queue) PutAnswer(frame []byte) error {
 		return ErrClosed
 	}
 	size := int64(len(frame))
-	if q.over(q.answers+size, q.options.Answers, size) {
+	if !q.fits(q.answers+size, q.options.Answers, size) {
 		return ErrOverflow
 	}
 	q.answers += size
-	q.putLocked(frame, size)
+	q.putLocked(frame)
 	return nil
 }
 
-func (q *Queue) over(sum, limit, size int64) bool {
+// fits reports whether there is room, and takes it in the total if so.
+func (q *Queue) fits(sum, limit, size int64) bool {
 	if limit > 0 && sum > limit {
-		return true
+		return false
 	}
-	t := q.options.Total
-	return t != nil && t.Limit > 0 && t.used.Load()+size > t.Limit
+	return q.options.Total.reserve(size)
 }
 
-func (q *Queue) putLocked(frame []byte, size int64) {
+func (q *Queue) putLocked(frame []byte) {
 	q.tellLostLocked()
-	if q.options.Total != nil {
-		q.options.Total.used.Add(size)
-	}
 	q.items = append(q.items, frame)
 	q.ready.Signal()
 }
@@ -157,16 +180,16 @@ func (q *Queue) tellLostLocked() {
 	notice := q.options.Lost(q.lost)
 	q.lost = 0
 	q.answers += int64(len(notice))
-	if q.options.Total != nil {
-		q.options.Total.used.Add(int64(len(notice)))
-	}
+	q.options.Total.add(int64(len(notice)))
 	q.items = append(q.items, notice)
 }
 
-// Take waits until there is something, and returns all of it, appended to
-// spare[:0]; what Take returned before counts as written from now on. It
-// returns nil once the queue is closed and empty, or aborted.
+// Take waits until there is something, and returns all of it; what Take
+// returned before counts as written from now on. It returns nil once the queue
+// is closed and empty, or aborted. The queue goes on in the memory of spare,
+// which is usually what Take returned before; it may be nil.
 func (q *Queue) Take(spare [][]byte) [][]byte {
+	clear(spare) // nobody is to hold written frames while the queue is idle
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.writtenLocked()
@@ -178,7 +201,6 @@ func (q *Queue) Take(spare [][]byte) [][]byte {
 		return nil
 	}
 	batch := q.items
-	clear(spare)
 	q.items = spare[:0]
 	q.taken.events, q.taken.answers = q.events, q.answers
 	return batch
@@ -188,9 +210,7 @@ func (q *Queue) Take(spare [][]byte) [][]byte {
 func (q *Queue) writtenLocked() {
 	q.events -= q.taken.events
 	q.answers -= q.taken.answers
-	if q.options.Total != nil {
-		q.options.Total.used.Add(-q.taken.events - q.taken.answers)
-	}
+	q.options.Total.add(-q.taken.events - q.taken.answers)
 	q.taken.events, q.taken.answers = 0, 0
 }
 

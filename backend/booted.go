@@ -1,0 +1,57 @@
+package backend
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// booted is what the PBX said when it was fully booted.
+type booted struct {
+	// started and reloaded are since when its Uptime and LastReload count; zero
+	// if it does not tell (Asterisk 13 and older).
+	started, reloaded time.Time
+}
+
+func newBooted(f ami.Frame, now time.Time) *booted {
+	return &booted{started: since(f, "Uptime", now), reloaded: since(f, "LastReload", now)}
+}
+
+func since(f ami.Frame, name string, now time.Time) time.Time {
+	v, _ := f.Get(name)
+	seconds, err := strconv.ParseInt(string(v), 10, 32)
+	if err != nil {
+		return time.Time{}
+	}
+	return now.Add(-time.Duration(seconds) * time.Second)
+}
+
+// reload notes that the whole configuration of the PBX was loaded anew.
+func (b *Backend) reload(now time.Time) {
+	if old := b.booted.Load(); old != nil && !old.reloaded.IsZero() {
+		b.booted.Store(&booted{started: old.started, reloaded: now})
+	}
+}
+
+// FullyBooted is the event that the PBX would send to one who logs in now
+// (manager.c: action_login), nil if it is away or has not finished booting.
+func (b *Backend) FullyBooted(now time.Time) ami.Frame {
+	booted := b.booted.Load()
+	if booted == nil {
+		return nil
+	}
+	out := ami.AppendHeader(nil, "Event", "FullyBooted")
+	out = ami.AppendHeader(out, "Privilege", "system,all")
+	out = appendSeconds(out, "Uptime", booted.started, now)
+	out = appendSeconds(out, "LastReload", booted.reloaded, now)
+	out = ami.AppendHeader(out, "Status", "Fully Booted")
+	return ami.AppendEnd(out)
+}
+
+func appendSeconds(dst []byte, name string, from, now time.Time) []byte {
+	if from.IsZero() {
+		return dst
+	}
+	return ami.AppendHeader(dst, name, strconv.FormatInt(int64(now.Sub(from)/time.Second), 10))
+}

@@ -1,0 +1,137 @@
+package backend
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// Request is an action to be sent to a PBX.
+type Request struct {
+	// Action is sent under an ActionID of our own; its own comes back in the
+	// answer.
+	Action *ami.Action
+	// Server, if not empty, is added to the frames of the answer.
+	Server string
+	// Progress, if not nil, is kept up to date.
+	Progress *Progress
+	// Done gets the answer, once. It is called from any goroutine, possibly
+	// before Do has returned, and must not wait for anything.
+	Done func(Answer)
+}
+
+// Progress is how far a request has come. It is safe for use by many
+// goroutines.
+type Progress struct {
+	sent, list atomic.Bool
+}
+
+// Sent reports whether the action was handed to a link: from then on its
+// effects may show.
+func (p *Progress) Sent() bool { return p.sent.Load() }
+
+// List reports whether the answer has announced a list.
+func (p *Progress) List() bool { return p.list.Load() }
+
+// Answer is what came of a request.
+type Answer struct {
+	// Bytes are the frames of the answer in order, as the client is to get
+	// them. They belong to the receiver of the answer.
+	Bytes []byte
+	// Err is one of ErrDown, ErrLost, ErrTimeout, ErrBusy and ErrTooLong if
+	// there is no answer.
+	Err error
+}
+
+// FaultError is returned for an action that would break Asterisk's limits
+// after its ActionID was replaced.
+type FaultError struct{ Fault ami.Fault }
+
+func (e *FaultError) Error() string { return e.Fault.Message() }
+
+// pending is a request that was accepted and not yet answered.
+type pending struct {
+	// Static after newPending
+	stream    *Stream // nil: a Ping of ours
+	request   Request
+	id        string
+	number    uint64
+	name      string // of the action, for logs
+	frame     []byte // with the fence
+	fence     string // ActionID of the Ping behind it; empty: its end is certain
+	exclusive bool   // alone on its link
+	timeout   time.Duration
+	late      time.Duration // how long its id may come back in an event; 0: it does not
+
+	// Owned by the reader of the link that it is sent on
+	replied bool // a response came
+	failed  bool // and it was an Error
+	list    bool // and it, or a later one, announced a list
+	answer  []byte
+	tooLong bool
+
+	// Guarded by Backend.mu
+	expires  time.Time // while it waits for a link: when to give up
+	reserved *link     // the link that it waits for, if exclusive
+	link     *link     // once it is sent
+	deadline time.Time // once it is the oldest on its link
+	timedOut bool      // the link was cut because of it
+}
+
+// newPending prepares a request; nothing knows of it yet.
+func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
+	id, number := b.newID()
+	p := &pending{
+		stream: s, request: r, id: id, number: number,
+		name: r.Action.Name(), timeout: b.options.ActionTimeout,
+	}
+	info, known := ami.LookupAction(p.name)
+	uncertain := !known || info.Kind == ami.KindUncertain ||
+		info.Kind == ami.KindList && b.listsUnannounced()
+	p.exclusive = uncertain
+	if known {
+		p.judge(info.Name)
+	}
+	frame, fault := r.Action.AppendForward(nil, id)
+	if fault != ami.FaultNone {
+		return nil, &FaultError{fault}
+	}
+	if uncertain {
+		p.fence, _ = b.newID()
+		frame = ami.AppendHeader(frame, "Action", "Ping")
+		frame = ami.AppendHeader(frame, "ActionID", p.fence)
+		frame = ami.AppendEnd(frame)
+	}
+	p.frame = frame
+	return p, nil
+}
+
+// judge knows the actions that block, and those that come back in events.
+func (p *pending) judge(name string) {
+	switch name {
+	case "Command", "Reload":
+		p.exclusive = true
+	case "Originate":
+		ring := originateTimeout(p.request.Action)
+		if async, _ := ami.ParseBool(p.request.Action.Get("Async")); async {
+			p.late = ring + time.Minute
+		} else {
+			p.exclusive = true
+			p.timeout = ring + 5*time.Second
+		}
+	case "UserEvent":
+		p.late = time.Minute
+	}
+}
+
+// originateTimeout is how long the PBX lets the call ring (manager.c:
+// action_originate: milliseconds, 30,000 if absent or no number).
+func originateTimeout(a *ami.Action) time.Duration {
+	ms, err := strconv.Atoi(a.Get("Timeout"))
+	if err != nil || ms <= 0 {
+		ms = 30000
+	}
+	return time.Duration(min(ms, 24*3600*1000)) * time.Millisecond
+}
