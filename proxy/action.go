@@ -73,10 +73,11 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	if s.pending() >= s.srv.config.General.PendingLimit {
 		return s.refuse(a, "Too many actions in flight")
 	}
-	sl := &slot{pbx: v.index, named: a.ID() != ""}
+	progress := new(backend.Progress)
+	sl := &slot{pbx: v.index, named: a.ID() != "", progress: progress}
 	s.add(sl)
 	request := backend.Request{
-		Action: a, Progress: &sl.progress, Done: s.answered(sl, v.pbx, a.ID()),
+		Action: a, Progress: progress, Done: s.answered(sl, v.pbx, a.ID()),
 	}
 	if s.tagged {
 		request.Server = v.Name()

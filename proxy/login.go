@@ -55,11 +55,7 @@ func (s *Session) login(a *ami.Action) bool {
 
 // welcome answers a login that succeeded, and opens the session to events.
 func (s *Session) welcome(a *ami.Action) {
-	bounds := queue.Options{Events: s.user.QueueLimit, Answers: s.srv.config.General.AnswerLimit}
-	if s.user.DropEvents {
-		bounds.Lost = eventsLost
-	}
-	s.out.SetBounds(bounds)
+	s.out.SetBounds(queueOptions(s))
 	for _, name := range s.user.PBXs {
 		for _, p := range s.srv.pbxs {
 			if p.Name() == name {
@@ -94,6 +90,15 @@ func (s *Session) welcome(a *ami.Action) {
 	if s.user.DisplayConnects {
 		s.log.Info("logged in")
 	}
+}
+
+// queueOptions are the bounds of a session that is logged in.
+func queueOptions(s *Session) queue.Options {
+	o := queue.Options{Events: s.user.QueueLimit, Answers: s.srv.config.General.AnswerLimit}
+	if s.user.DropEvents {
+		o.Lost = eventsLost
+	}
+	return o
 }
 
 // appendBooted appends a FullyBooted event for every PBX that is booted.

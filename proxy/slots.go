@@ -38,7 +38,11 @@ type slot struct {
 	// may still change the answer.
 	apply func()
 
-	progress backend.Progress
+	// progress is how far the PBX is; nil with noPBX.
+	progress interface {
+		Sent() bool
+		List() bool
+	}
 
 	// Guarded by Session.mu
 	done   bool
@@ -272,39 +276,30 @@ func (s *Session) armLocked(d time.Duration) {
 	}
 }
 
-// releaseOld lets go the events that have waited long enough, unless they wait
-// for the end of a list.
+// releaseOld lets go the events that have waited long enough. While a list of
+// their PBX is under way they go on waiting: until it is queued, no event may
+// end a call that it still shows.
 func (s *Session) releaseOld() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	lists := make(map[int]bool) // by PBX
+	for _, sl := range s.slots {
+		if sl.progress != nil && sl.progress.List() {
+			lists[sl.pbx] = true
+		}
+	}
 	now := time.Now()
 	next := holdTime
-	stuck := make(map[int]bool) // PBXes with an event that stays: order is kept
 	s.releaseLocked(func(e *heldEvent) bool {
 		wait := holdTime - now.Sub(e.since)
-		if stuck[e.pbx] || wait > 0 || s.listOpenLocked(e.pbx) {
-			stuck[e.pbx] = true
-			if wait > 0 {
-				next = min(next, wait)
-			}
-			return false
+		if wait > 0 {
+			next = min(next, wait)
 		}
-		return true
+		return wait <= 0 && !lists[e.pbx]
 	})
 	if len(s.held) > 0 {
 		s.armLocked(next)
 	}
-}
-
-// listOpenLocked reports whether a list of the PBX is under way to this
-// session: until it is queued, no event may end a call that it still shows.
-func (s *Session) listOpenLocked(pbx int) bool {
-	for _, sl := range s.slots {
-		if sl.pbx == pbx && sl.progress.List() {
-			return true
-		}
-	}
-	return false
 }
 
 // answered returns what to do with the answer of a PBX.

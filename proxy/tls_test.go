@@ -174,9 +174,13 @@ func TestTLSHalfOpenHandshake(t *testing.T) {
 	})
 }
 
+func parseText(text string) (*config.Config, error) {
+	return config.Loader{}.Parse("test.conf", []byte(text))
+}
+
 func parse(t *testing.T, text string) *config.Config {
 	t.Helper()
-	cfg, err := config.Loader{}.Parse("test.conf", []byte(text))
+	cfg, err := parseText(text)
 	if err != nil {
 		t.Fatal(err)
 	}
