@@ -130,31 +130,36 @@ func (l *link) learnRights() error {
 	}
 	authority := parseAuthority(f)
 	l.b.authority.Store(authority)
-	missing := authority.missingWrite()
-	if len(missing) > 0 {
-		l.log.Warn("the proxy's user on the PBX may not write all classes: give it write = all in manager.conf, or clients miss actions",
-			zap.String("username", l.b.options.Username), zap.Strings("missing", missing))
-	}
-	if _, ok := authority.Class("Command"); !ok || strings.ContainsAny(l.b.options.Username, " \t\"\\") {
+	username := l.b.options.Username
+	if _, ok := authority.Class("Command"); !ok {
+		l.warnOfRights("write", authority.missingWrite())
 		return nil
 	}
-	f, err = l.ask("Action: Command", "Command: manager show user "+l.b.options.Username)
+	if strings.ContainsAny(username, " \t\"\\") {
+		return nil // it cannot stand in a command as it is
+	}
+	f, err = l.ask("Action: Command", "Command: manager show user "+username)
 	if err != nil {
 		return err
 	}
-	if missing := missingRead(f); len(missing) > 0 {
-		l.log.Warn("the proxy's user on the PBX may not read all classes: give it read = all in manager.conf, or clients miss events",
-			zap.String("username", l.b.options.Username), zap.Strings("missing", missing))
-	}
+	l.warnOfRights("write", missingRights(f, "write perm:"))
+	l.warnOfRights("read", missingRights(f, "read perm:"))
 	return nil
 }
 
-// missingRead names the classes that "manager show user" does not list. An
-// output that cannot be read proves nothing.
-func missingRead(f ami.Frame) []string {
+func (l *link) warnOfRights(what string, missing []string) {
+	if len(missing) > 0 {
+		l.log.Warn("the proxy's user on the PBX has few rights: give it read = all and write = all in manager.conf, or clients miss events and actions",
+			zap.String("username", l.b.options.Username), zap.String("what", what), zap.Strings("missing", missing))
+	}
+}
+
+// missingRights names the classes that "manager show user" does not list in
+// one of its lines. An output that cannot be read proves nothing.
+func missingRights(f ami.Frame, label string) []string {
 	var perms []byte
 	for line := range bytes.Lines(f) {
-		if _, value, ok := bytes.Cut(line, []byte("read perm:")); ok {
+		if _, value, ok := bytes.Cut(line, []byte(label)); ok {
 			perms = bytes.TrimSpace(value)
 		}
 	}
