@@ -318,4 +318,15 @@ func (s *Session) answered(sl *slot, p *pbx, id string) func(backend.Answer) {
 }
 
 // pbxError is the text for a client whose action a PBX did not answer.
-func pbxError(name string, err error) string { return "Server " + name + " " + err.Error() }
+func pbxError(name string, err error) string {
+	why := "is not connected"
+	switch {
+	case errors.Is(err, backend.ErrLost):
+		why = "was lost before it answered"
+	case errors.Is(err, backend.ErrTimeout):
+		why = "did not answer in time"
+	case errors.Is(err, backend.ErrBusy):
+		why = "is busy"
+	}
+	return "Server " + name + " " + why
+}
