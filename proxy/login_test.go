@@ -27,7 +27,7 @@ func pipeServer(t *testing.T, general, users string) *Server {
 }
 
 // pipe connects a client to the server without a network.
-func (srv *Server) pipe(t *testing.T) *amiclient.Client {
+func (srv *Server) pipe(t testing.TB) *amiclient.Client {
 	near, far := net.Pipe()
 	srv.serving.Go(func() { srv.serve(far, nil) })
 	return amiclient.New(t, near)

@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/simpbx"
+	"github.com/amiproxy/amiproxy/test/amiclient"
+)
+
+const slowUsers = standardUsers + `
+[closes]
+secret = closes-secret
+read = all
+write = all
+queuelimit = 256K
+
+[drops]
+secret = drops-secret
+read = all
+write = all
+queuelimit = 256K
+slowclient = drop
+`
+
+// pipe connects a client without a network: nothing is buffered in between,
+// so that a client which does not read is slow at once.
+func (w *world) pipe(user string) *amiclient.Client {
+	w.tb.Helper()
+	c := w.srv.pipe(w.tb)
+	c.ReadBanner()
+	c.Login(user, user+"-secret")
+	c.Expect("Event: FullyBooted")
+	return c
+}
+
+const bigEvent = 10_000
+
+// flood has the PBX raise numbered events of bigEvent bytes.
+func (w *world) flood(from, n int) {
+	for i := range n {
+		w.sims["east"].Event("Flood", ami.ClassCall, "N", strconv.Itoa(from+i), "Fill", strings.Repeat("x", bigEvent))
+	}
+}
+
+// expectFlood reads the events of flood.
+func expectFlood(c *amiclient.Client, from, n int) {
+	for i := range n {
+		c.ExpectNext("Event: Flood", "N: "+strconv.Itoa(from+i))
+	}
+}
+
+func TestSlowClientIsClosed(t *testing.T) {
+	w := newWorld(t, setup{users: slowUsers})
+	c, other := w.pipe("closes"), w.login("full")
+	w.flood(0, 40)
+	expectFlood(other, 0, 40)
+	w.awaitReason(reasonSlowClient)
+	w.awaitSessions(1)
+	w.flood(40, 40)
+	expectFlood(other, 40, 40)
+	c.ExpectClosed()
+}
+
+func TestSlowClientLosesEvents(t *testing.T) {
+	w := newWorld(t, setup{users: slowUsers})
+	c, other := w.pipe("drops"), w.login("full")
+	w.flood(0, 40)
+	expectFlood(other, 0, 40)
+	c.Send("Action: Ping", "ActionID: p") // the answer comes all the same
+	frames := c.ReadUntil(func(f amiclient.Frame) bool { return amiclient.Has(f, "ActionID: p") })
+	kept := len(frames) - 2
+	if kept < 20 || kept > 26 {
+		t.Fatalf("%d events were kept", kept)
+	}
+	for i, f := range frames[:kept] {
+		if !amiclient.Has(f, "N: "+strconv.Itoa(i)) {
+			t.Fatalf("event %d: %.60q", i, f)
+		}
+	}
+	want := "Event: ProxyEventsLost\r\nPrivilege: system,all\r\nCount: " + strconv.Itoa(40-kept) + "\r\n\r\n"
+	if got := string(frames[kept]); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	// From here on all is well.
+	w.flood(40, 5)
+	expectFlood(c, 40, 5)
+	c.ExpectNothing()
+}
+
+// A client that reads gets a list of any size, whatever its queuelimit.
+func TestAnswersDoNotCountAsEvents(t *testing.T) {
+	w := newWorld(t, setup{users: slowUsers, sim: map[string]simpbx.Options{"east": {Idle: 3000}}})
+	c := w.pipe("closes")
+	c.Send("Action: CoreShowChannels", "ActionID: big")
+	for range 3002 {
+		c.ExpectNext("ActionID: big")
+	}
+	c.ExpectNothing()
+}
+
+func TestAnswerLimit(t *testing.T) {
+	w := newWorld(t, setup{users: slowUsers, general: "answerlimit = 1M", sim: map[string]simpbx.Options{"east": {Idle: 1000}}})
+	c, other := w.pipe("full"), w.login("full", "Events: off")
+	for range 4 {
+		c.Send("Action: CoreShowChannels")
+	}
+	w.awaitReason(reasonAnswerLimit)
+	c.ExpectClosed()
+	for range 4 {
+		other.List("Action: CoreShowChannels")
+	}
+}
+
+// When all sessions together hold too much, the one that holds most has to go.
+func TestTotalLimit(t *testing.T) {
+	w := newWorld(t, setup{general: "totallimit = 2M\nqueuelimit = 2M", users: `
+[full]
+secret = full-secret
+read = all
+`})
+	slow, other := w.pipe("full"), w.login("full")
+	for i := 0; w.logs.FilterMessage("client gone").Len() == 0; i++ {
+		w.flood(i, 1)
+		expectFlood(other, i, 1)
+		if i > 1000 {
+			t.Fatal("nobody was closed")
+		}
+	}
+	w.awaitSessions(1)
+	slow.ExpectClosed()
+	other.ExpectNothing()
+	eventually(t, "nothing is held", func() bool { return w.srv.total.Used() == 0 })
+}
+
+// A session that is over has time to be read, as long as it is read.
+func TestSlowReaderGetsTheEnd(t *testing.T) {
+	w := newWorld(t, setup{sim: map[string]simpbx.Options{"east": {Idle: 2000}}})
+	c := w.pipe("full")
+	c.Send("Action: CoreShowChannels", "ActionID: 1")
+	w.await("east", "CoreShowChannels")
+	c.Send("Action: Logoff")
+	conn := c.Conn()
+	conn.SetReadDeadline(time.Time{})
+	var got bytes.Buffer
+	start := time.Now()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := conn.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			break
+		}
+		if time.Since(start) < lastWords+lastWords/2 {
+			time.Sleep(150 * time.Millisecond) // a slow line
+		}
+	}
+	if !strings.HasSuffix(got.String(), "Message: Thanks for all the fish.\r\n\r\n") {
+		t.Errorf("%d bytes after %v", got.Len(), time.Since(start))
+	}
+}
+
+// One that reads nothing has lastWords.
+func TestStuckReaderIsCut(t *testing.T) {
+	w := newWorld(t, setup{})
+	c := w.pipe("full")
+	c.Send("Action: Logoff")
+	w.awaitSessions(0)
+	if frames := c.ExpectClosed(); len(frames) > 0 {
+		t.Errorf("%q", frames)
+	}
+}
