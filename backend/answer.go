@@ -159,7 +159,7 @@ func (l *link) stranger(f ami.Frame, p *pending, id []byte) error {
 		return err
 	}
 	if skipped {
-		return fmt.Errorf("%w: none to %s, but one to a later action", errMalformed, p.name)
+		return fmt.Errorf("%w: no answer to %s, but one to a later action", errMalformed, p.name)
 	}
 	return nil
 }

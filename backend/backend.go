@@ -112,7 +112,7 @@ type Backend struct {
 	exclusive int       // links taken by exclusive actions
 	waiting   []*Stream // those whose next action waits for a link, in order
 	crowded   bool      // one of them might do with any link
-	pending   int       // accepted and not yet answered
+	pending   int       // accepted and not yet answered, but for our own
 	late      lateIDs   // answered actions whose events are still to come
 	relist    time.Time // when to ask for ListCommands again; zero: no need
 }
@@ -203,7 +203,8 @@ func (b *Backend) Version() string {
 	return ""
 }
 
-// Pending is the number of requests that were accepted and not yet answered.
+// Pending is the number of requests that were accepted and whose Done has not
+// returned yet.
 func (b *Backend) Pending() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -20,7 +20,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const secret = "upstream-secret" // of simpbx's own user
+const (
+	secret = "upstream-secret" // of simpbx's own user
+	// patience is how long a test waits for what has to come; most of it is
+	// spent in bubbles, where it costs nothing.
+	patience = time.Minute
+)
 
 // world is a backend and the PBX it talks to.
 type world struct {
@@ -125,7 +130,7 @@ func (w *world) connected() int {
 // await waits for something that is to happen soon.
 func (w *world) await(what string, happened func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !happened(); {
+	for end := time.Now().Add(patience); !happened(); {
 		if time.Now().After(end) {
 			w.t.Fatalf("in vain: %s\n%s", what, w.log())
 		}
@@ -141,15 +146,17 @@ func (w *world) log() string {
 	return b.String()
 }
 
-// wantLog fails unless a line of the log holds all of the texts.
+// wantLog waits for a line of the log that holds all of the texts.
 func (w *world) wantLog(texts ...string) {
 	w.t.Helper()
-	for line := range strings.SplitSeq(w.log(), "\n") {
-		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
-			return
+	w.await(fmt.Sprintf("a line with %q in the log", texts), func() bool {
+		for line := range strings.SplitSeq(w.log(), "\n") {
+			if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+				return true
+			}
 		}
-	}
-	w.t.Errorf("no line with %q in the log:\n%s", texts, w.log())
+		return false
+	})
 }
 
 // asked is a request under way.
@@ -178,7 +185,7 @@ func (w *world) got(done asked) string {
 	select {
 	case a := <-done:
 		return show(a)
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		w.t.Fatalf("no answer\n%s", w.log())
 		return ""
 	}

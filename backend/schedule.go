@@ -50,7 +50,7 @@ func (b *Backend) settle(results []result) {
 // that is of use to others than its own stream.
 func (b *Backend) forgetLocked(p *pending, now time.Time) (kick bool) {
 	if s := p.stream; s != nil {
-		b.pending--
+		b.countLocked(s, -1)
 		s.unanswered--
 	}
 	if p.failed {
@@ -70,6 +70,13 @@ func (b *Backend) forgetLocked(p *pending, now time.Time) (kick bool) {
 		return true
 	}
 	return l.taken && len(l.inflight) == 0
+}
+
+// countLocked counts what others have pending.
+func (b *Backend) countLocked(s *Stream, n int) {
+	if s != b.house {
+		b.pending += n
+	}
 }
 
 // startClock is called when the request is the oldest on its link: Asterisk

@@ -11,18 +11,18 @@ import (
 
 var (
 	errStopping  = errors.New("the proxy stops")
-	errMalformed = errors.New("the PBX sends what is no answer")
+	errMalformed = errors.New("protocol error")
 )
 
 // reason is the text for State and for clients: one of few, without addresses.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, errStopping):
-		return "the proxy stops"
+		return errStopping.Error()
 	case errors.Is(err, ErrTimeout):
-		return "did not answer in time"
+		return ErrTimeout.Error()
 	case errors.Is(err, errMalformed), errors.Is(err, ami.ErrFrameTooLong):
-		return "protocol error"
+		return errMalformed.Error()
 	}
 	return "connection lost"
 }

@@ -39,7 +39,7 @@ func (s *Stream) Do(r Request) error {
 	if s.closed || !b.usableLocked() {
 		return ErrDown
 	}
-	b.pending++
+	b.countLocked(s, 1)
 	s.waiting = append(s.waiting, p)
 	if len(s.waiting) == 1 { // else those before it are waiting for something
 		b.startLocked(s, time.Now())
@@ -54,8 +54,8 @@ func (s *Stream) Close() {
 	b.mu.Lock()
 	s.closed = true
 	released := false
+	b.countLocked(s, -len(s.waiting))
 	for _, p := range s.waiting {
-		b.pending--
 		if p.reserved != nil {
 			b.releaseLocked(p.reserved)
 			released = true

@@ -1,0 +1,119 @@
+package backend
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/simpbx"
+)
+
+// Close cancels what waits and what has a link reserved, lets run what was
+// sent, and gives others the way.
+func TestCloseStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
+		w.start()
+		w.pbx.Forget()
+		_, open := w.gate("Setvar")
+		sent, reserved, waiting, other := w.b.NewStream(nil), w.b.NewStream(nil), w.b.NewStream(nil), w.b.NewStream(nil)
+		answered := w.send(sent, "Action: Setvar")
+		cancelled := []asked{
+			w.send(sent, "Action: Command"), // behind its own
+			w.send(reserved, "Action: Command"),
+			w.send(reserved, "Action: Getvar"),
+			w.send(waiting, "Action: Command"),
+		}
+		last := w.send(other, "Action: Getvar", "Variable: A")
+		synctest.Wait()
+		if n := w.b.Pending(); n != 6 {
+			t.Errorf("%d pending", n)
+		}
+		waiting.Close()
+		reserved.Close() // the link that was reserved is free for Getvar
+		synctest.Wait()
+		if len(w.received("Getvar")) != 1 {
+			t.Error("the reserved link was not released")
+		}
+		sent.Close()
+		sent.Close()
+		open()
+		w.want(w.got(answered), "Response: Success|Message: done|")
+		w.got(last)
+		synctest.Wait()
+		if n := w.b.Pending(); n != 0 || len(w.received("Command")) != 0 {
+			t.Errorf("%d pending, %d cancelled ones sent", n, len(w.received("Command")))
+		}
+		for _, a := range cancelled {
+			if len(a) > 0 {
+				t.Errorf("a cancelled one was answered: %+v", <-a)
+			}
+		}
+		w.want(w.got(w.send(sent, "Action: Setvar")), "error: is not connected")
+		w.stop()
+	})
+}
+
+// A stream may be used, and closed, from within Done.
+func TestDoInsideDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 3})
+		w.start()
+		s := w.b.NewStream(nil)
+		last := make(asked, 1)
+		n := 0
+		var next func(Answer)
+		next = func(a Answer) {
+			if n++; n == 100 || a.Err != nil {
+				s.Close()
+				last <- a
+				return
+			}
+			name := []string{"Setvar", "Command", "QueueRule"}[n%3]
+			if err := s.Do(Request{Action: ami.NewAction("Action: "+name, "Variable: A"), Done: next}); err != nil {
+				t.Error(err)
+			}
+		}
+		next(Answer{})
+		if a := <-last; a.Err != nil || n != 100 {
+			t.Errorf("%d, %v", n, a.Err)
+		}
+		w.stop()
+	})
+}
+
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
+		w.pbx.Handle("Status", func(r *simpbx.Request) {
+			r.Sleep(time.Second)
+			r.Reply("Success", "", "EventList", "start")
+			r.Sleep(time.Second)
+			r.Write([]byte("Event: StatusComplete\r\nEventList: Complete\r\n\r\n"))
+		})
+		w.start()
+		_, open := w.gate("Setvar")
+		w.send(w.b.NewStream(nil), "Action: Setvar")
+		s := w.b.NewStream(nil)
+		var command, list Progress
+		ignore := func(Answer) {}
+		s.Do(Request{Action: ami.NewAction("Action: Command"), Progress: &command, Done: ignore})
+		s.Do(Request{Action: ami.NewAction("Action: Status"), Progress: &list, Done: ignore})
+		synctest.Wait()
+		if command.Sent() || list.Sent() {
+			t.Error("sent, while the link is in use")
+		}
+		open()
+		synctest.Wait()
+		if !command.Sent() || command.List() || !list.Sent() || list.List() {
+			t.Errorf("%v %v %v %v", command.Sent(), command.List(), list.Sent(), list.List())
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if !list.List() {
+			t.Error("no list, though it has begun")
+		}
+		time.Sleep(time.Second)
+		w.stop()
+	})
+}
