@@ -108,6 +108,7 @@ type Backend struct {
 	// ready is closed while links is not empty, and made anew when it empties.
 	ready     chan struct{}
 	state     State
+	stopping  bool      // no action is sent any more
 	lostFrom  time.Time // events may be missed from here on; zero: none yet
 	exclusive int       // links taken by exclusive actions
 	waiting   []*Stream // those whose next action waits for a link, in order

@@ -24,7 +24,7 @@ const (
 	secret = "upstream-secret" // of simpbx's own user
 	// patience is how long a test waits for what has to come; most of it is
 	// spent in bubbles, where it costs nothing.
-	patience = time.Minute
+	patience = 3 * time.Minute
 )
 
 // world is a backend and the PBX it talks to.

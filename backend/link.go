@@ -213,7 +213,10 @@ func (b *Backend) linkDown(l *link, err error) error {
 		}
 	}
 	l.inflight = nil
-	if l.killed != nil && !errors.Is(err, errStopping) {
+	switch {
+	case errors.Is(err, errStopping):
+		b.stopping = true
+	case l.killed != nil:
 		err = l.killed
 	}
 	b.mu.Unlock()

@@ -84,7 +84,7 @@ func (b *Backend) countLocked(s *Stream, n int) {
 func (p *pending) startClock(now time.Time) { p.deadline = now.Add(p.timeout) }
 
 // usableLocked reports whether actions can be sent.
-func (b *Backend) usableLocked() bool { return b.state.Up && len(b.links) > 0 }
+func (b *Backend) usableLocked() bool { return b.state.Up && len(b.links) > 0 && !b.stopping }
 
 // kickLocked lets the streams that wait for a link try again, in order, and
 // returns those that are to be told that they waited in vain.
