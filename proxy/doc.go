@@ -11,4 +11,10 @@
 // one client's connection, action.go what happens to an action, login.go and
 // local.go the actions that the proxy answers itself, slots.go the order of
 // what goes out, pbx.go the fan-out of events.
+//
+// Concurrency: every client has a goroutine that reads its actions and one
+// that writes what is queued; answers and events are queued by the goroutines
+// of the links, which never wait for a client. Locks are taken in this order:
+// pbx.mu, Session.mu, Server.mu, that of a queue. No method of a backend that
+// locks is called under any of them.
 package proxy

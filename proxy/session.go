@@ -136,8 +136,8 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	})
 	s.read()
 	writer.Wait()
-	s.hangUp()
 	s.close()
+	s.hangUp()
 }
 
 func newSession(srv *Server, raw net.Conn) *Session {
@@ -170,9 +170,8 @@ func (s *Session) read() {
 				return
 			}
 			continue
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			// What was sent is still answered. Over TLS few say goodbye
-			// before they hang up.
+		case errors.Is(err, io.EOF):
+			// What was sent is still answered.
 			s.endWith(reasonClientClosed)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			s.abort(reasonClientReset)
@@ -236,7 +235,6 @@ func (w sessionWriter) Write(p []byte) (written int, err error) {
 // socket that is closed with unread input would be reset, and what the client
 // has not read yet would be lost with it.
 func (s *Session) hangUp() {
-	s.srv.uncount(s)
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
 		s.raw.SetReadDeadline(time.Now().Add(lastWords))
 		io.Copy(io.Discard, s.raw)
@@ -244,8 +242,10 @@ func (s *Session) hangUp() {
 	s.abort(reasonClientClosed)
 }
 
-// close gives back what the session holds, when its goroutines have ended.
+// close gives back what the session holds, once there is nothing more to read
+// or to write.
 func (s *Session) close() {
+	s.srv.uncount(s)
 	s.mu.Lock()
 	s.slots, s.held, s.heldLost = nil, nil, 0
 	if s.timer != nil {
