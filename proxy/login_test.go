@@ -250,3 +250,21 @@ func TestLoginLog(t *testing.T) {
 		}
 	}
 }
+
+// displayconnects = no is for clients that come every second: their coming and
+// going is no news, but why one was cut is.
+func TestDisplayConnects(t *testing.T) {
+	w := newWorld(t, setup{users: standardUsers + "[quiet]\nsecret = quiet-secret\ndisplayconnects = no\n"})
+	for user, want := range map[string]int{"full": 2, "quiet": 0} {
+		w.logs.TakeAll()
+		c := w.login(user)
+		c.Send("Action: Logoff")
+		c.ExpectClosed()
+		c.Close()
+		w.awaitSessions(0)
+		news := w.logs.FilterLevelExact(zap.InfoLevel)
+		if n := news.FilterMessage("logged in").Len() + news.FilterMessage("client gone").Len(); n != want {
+			t.Errorf("%s: %d lines", user, n)
+		}
+	}
+}

@@ -211,20 +211,6 @@ func (w *world) sessions() int {
 	return len(w.srv.sessions)
 }
 
-// only is the one session there is.
-func (w *world) only() *Session {
-	w.tb.Helper()
-	w.srv.mu.Lock()
-	defer w.srv.mu.Unlock()
-	if len(w.srv.sessions) != 1 {
-		w.tb.Fatalf("%d sessions", len(w.srv.sessions))
-	}
-	for s := range w.srv.sessions {
-		return s
-	}
-	return nil
-}
-
 // awaitReason waits until a session has ended for a reason.
 func (w *world) awaitReason(why reason) {
 	w.tb.Helper()
