@@ -78,23 +78,6 @@ func parseAuthority(f ami.Frame) *Authority {
 	return newAuthority(slices.Clip(commands))
 }
 
-// missingWrite names the classes that our user on the PBX was not granted:
-// ListCommands leaves out what we may not run, so a class is missing if the
-// PBX shows none of the actions that need just that class. Classes that only
-// optional modules use prove nothing.
-func (a *Authority) missingWrite() []string {
-	const core = ami.ClassSystem | ami.ClassCall | ami.ClassCommand |
-		ami.ClassUser | ami.ClassConfig | ami.ClassOriginate
-	have := ami.ClassNone
-	for _, info := range ami.Actions() {
-		single := info.Classes&(info.Classes-1) == 0
-		if _, ok := a.Class(info.Name); ok && single {
-			have |= info.Classes
-		}
-	}
-	return classNames(core &^ have)
-}
-
 // listsUnannounced reports whether the PBX is old enough (Asterisk 12 and
 // older, AMI below 2.6) to send lists that do not say so.
 func (b *Backend) listsUnannounced() bool {

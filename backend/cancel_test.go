@@ -83,6 +83,37 @@ func TestDoInsideDone(t *testing.T) {
 	})
 }
 
+// What is asked from within Done for a lost action is no part of that loss.
+func TestDoInsideDoneOfLost(t *testing.T) {
+	for _, links := range []int{2, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newBubble(t, simpbx.Options{}, Options{Links: links})
+			w.start()
+			w.gate("Setvar")
+			s := w.b.NewStream(nil)
+			again := make(asked, 1)
+			s.Do(Request{Action: ami.NewAction("Action: Setvar"), Done: func(a Answer) {
+				if a.Err != ErrLost {
+					t.Error(a.Err)
+				}
+				err := s.Do(Request{Action: ami.NewAction("Action: Getvar", "Variable: A"), Done: func(a Answer) { again <- a }})
+				if err != nil {
+					again <- Answer{Err: err}
+				}
+			}})
+			synctest.Wait()
+			w.pbx.Kick(w.received("Setvar")[0].Session)
+			want := "Response: Success|Variable: A|Value: |"
+			if links == 2 {
+				want = "error: is not connected"
+			}
+			w.want(w.got(again), want)
+			w.allUp()
+			w.stop()
+		})
+	}
+}
+
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newBubble(t, simpbx.Options{}, Options{Links: 2})

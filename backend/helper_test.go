@@ -118,7 +118,16 @@ func (w *world) start() {
 
 func (w *world) allUp() {
 	w.t.Helper()
-	w.await("all links", func() bool { return w.b.Up() && w.connected() == w.b.options.Links })
+	w.await("all links", func() bool {
+		return w.b.Up() && w.connected() == w.b.options.Links && w.houseIsQuiet()
+	})
+}
+
+// houseIsQuiet reports whether the backend has nothing to ask for itself.
+func (w *world) houseIsQuiet() bool {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	return w.b.house.unanswered+len(w.b.house.waiting) == 0
 }
 
 func (w *world) connected() int {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"github.com/amiproxy/amiproxy/ami"
 )
 
@@ -57,7 +55,7 @@ func (l *link) login() error {
 	if l.events || b.anyLink() {
 		return nil
 	}
-	return l.learnRights()
+	return l.learnActions()
 }
 
 func (b *Backend) anyLink() bool {
@@ -118,9 +116,8 @@ func (l *link) ask(lines ...string) (ami.Frame, error) {
 
 func isSuccess(f ami.Frame) bool { return strings.EqualFold(string(f.Response()), "Success") }
 
-// learnRights asks the PBX what it lets us do, and says so if that is too
-// little.
-func (l *link) learnRights() error {
+// learnActions asks the PBX what actions we have there.
+func (l *link) learnActions() error {
 	f, err := l.ask("Action: ListCommands")
 	if err != nil {
 		return err
@@ -128,64 +125,6 @@ func (l *link) learnRights() error {
 	if !isSuccess(f) {
 		return fmt.Errorf("ListCommands: %q", f.Response())
 	}
-	authority := parseAuthority(f)
-	l.b.authority.Store(authority)
-	username := l.b.options.Username
-	if _, ok := authority.Class("Command"); !ok {
-		l.warnOfRights("write", authority.missingWrite())
-		return nil
-	}
-	if strings.ContainsAny(username, " \t\"\\") {
-		return nil // it cannot stand in a command as it is
-	}
-	f, err = l.ask("Action: Command", "Command: manager show user "+username)
-	if err != nil {
-		return err
-	}
-	l.warnOfRights("write", missingRights(f, "write perm:"))
-	l.warnOfRights("read", missingRights(f, "read perm:"))
+	l.b.authority.Store(parseAuthority(f))
 	return nil
-}
-
-func (l *link) warnOfRights(what string, missing []string) {
-	if len(missing) > 0 {
-		l.log.Warn("the proxy's user on the PBX has few rights: give it read = all and write = all in manager.conf, or clients miss events and actions",
-			zap.String("username", l.b.options.Username), zap.String("what", what), zap.Strings("missing", missing))
-	}
-}
-
-// missingRights names the classes that "manager show user" does not list in
-// one of its lines. An output that cannot be read proves nothing.
-func missingRights(f ami.Frame, label string) []string {
-	var perms []byte
-	for line := range bytes.Lines(f) {
-		if _, value, ok := bytes.Cut(line, []byte(label)); ok {
-			perms = bytes.TrimSpace(value)
-		}
-	}
-	if perms == nil {
-		return nil
-	}
-	have := ami.ParsePrivilege(perms)
-	if bytes.HasSuffix(perms, []byte("all")) {
-		// Everything (manager.c: user_authority_to_str), or an old release that
-		// closes each list so and does not know the newest classes.
-		have |= ami.ClassCC | ami.ClassAOC | ami.ClassTest | ami.ClassSecurity | ami.ClassMessage
-	}
-	return classNames(everyClass &^ have)
-}
-
-// everyClass is each class that has a name.
-const everyClass = ami.ClassSystem | ami.ClassCall | ami.ClassLog | ami.ClassVerbose |
-	ami.ClassCommand | ami.ClassAgent | ami.ClassUser | ami.ClassConfig |
-	ami.ClassDTMF | ami.ClassReporting | ami.ClassCDR | ami.ClassDialplan |
-	ami.ClassOriginate | ami.ClassAGI | ami.ClassCC | ami.ClassAOC |
-	ami.ClassTest | ami.ClassSecurity | ami.ClassMessage
-
-// classNames is nil for no class.
-func classNames(c ami.Class) []string {
-	if c == ami.ClassNone {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(c.String(), ",all"), ",")
 }

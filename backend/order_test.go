@@ -183,9 +183,11 @@ func TestExclusiveWaitsForIdleLink(t *testing.T) {
 		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
 		w.start()
 		_, open := w.gate("Setvar")
-		w.send(w.b.NewStream(nil), "Action: Setvar")
+		s := w.b.NewStream(nil)
+		w.send(s, "Action: Setvar")
 		command := w.send(w.b.NewStream(nil), "Action: Command", "Command: core show version")
 		later := w.send(w.b.NewStream(nil), "Action: Getvar", "Variable: A")
+		own := w.send(s, "Action: Getvar", "Variable: A") // of the stream that has the link
 		synctest.Wait()
 		if len(w.received("Getvar")) != 0 || len(command) != 0 {
 			t.Error("sent to a link that is reserved, or in use")
@@ -193,7 +195,8 @@ func TestExclusiveWaitsForIdleLink(t *testing.T) {
 		open()
 		w.got(command)
 		w.got(later)
-		w.want(strings.Join(w.names()[len(w.names())-3:], " "), "Setvar Command Getvar")
+		w.got(own)
+		w.want(strings.Join(w.names()[len(w.names())-4:], " "), "Setvar Command Getvar Getvar")
 		w.stop()
 	})
 }

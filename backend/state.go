@@ -40,6 +40,7 @@ func (b *Backend) comesUp() {
 	b.mu.Unlock()
 	b.log.Info("PBX is up", zap.String("version", b.Version()))
 	b.handler.State(b, s)
+	b.checkRights()
 }
 
 // goesDown is called when the events link is lost, after its last event.

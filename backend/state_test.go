@@ -75,6 +75,7 @@ func TestActionLinksLost(t *testing.T) {
 		}
 		w.start()
 		w.gate("Setvar")
+		w.gate("Command")
 		s := w.b.NewStream(nil)
 		sent, waiting := w.send(s, "Action: Setvar"), w.send(s, "Action: Command")
 		synctest.Wait()
@@ -82,6 +83,7 @@ func TestActionLinksLost(t *testing.T) {
 		away = true
 		mu.Unlock()
 		w.cutLinks()
+		synctest.Wait()
 		w.want(w.got(sent), "error: was lost before it answered")
 		if got := w.got(waiting); !strings.HasPrefix(got, "error: ") { // it may have been sent to the next link that was lost
 			t.Error(got)
