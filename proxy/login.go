@@ -43,7 +43,7 @@ func (s *Session) login(a *ami.Action) bool {
 	if !s.srv.logIn(s, user, username) {
 		return s.refuseLogin(a, textInUse, reasonLoginInUse)
 	}
-	s.user, s.username = user, username
+	s.user = user
 	s.log = s.log.With(zap.String("user", username))
 	s.raw.SetReadDeadline(time.Time{})
 	if s.srv.isClosing() {

@@ -69,7 +69,6 @@ type Session struct {
 	// Owned by the reader; static once the session is subscribed to events
 	reader    *ami.ActionReader
 	challenge string
-	username  string       // as the client typed it; empty: not logged in
 	user      *config.User // nil: not logged in
 	views     []view       // the PBXes it sees, in file order
 	tagged    bool         // frames of a PBX carry Server: it sees more than one
