@@ -226,7 +226,7 @@ func scripts() []script {
 		one("Action: ModuleLoad"), one("Action: ModuleLoad", "Module: app_dial.so"), one("Action: ModuleLoad", "LoadType: load", "Module: nosuch.so"),
 		one("Action: ModuleCheck", "Module: app_dial"), one("Action: ModuleCheck", "Module: nosuch"), one("Action: ModuleCheck"),
 		one("Action: Command"), one("Action: Command", "Command: core show version"), one("Action: Command", "Command: nosuch"), one("Action: Command", "Command: module  load x"),
-		one("Action: Command", "Command: core show help core show"), one("Action: Command", "Command: dialplan show agents"), one("Action: Command", "Command: queue show"),
+		one("Action: Command", "Command: core show help core show"), one("Action: Command", "Command: dialplan show agents"), one("Action: Command", "Command: dialplan show default"),
 		one("Action: GetConfig", "Filename: queues.conf"), one("Action: GetConfig", "Filename: nosuch.conf"), one("Action: GetConfig", "Filename: queues.conf", "Category: nosuch"),
 		one("Action: GetConfigJSON", "Filename: queues.conf"), one("Action: ListCategories", "Filename: queues.conf"), one("Action: ListCategories", "Filename: acl.conf"), one("Action: ListCategories"),
 		as("full", "fenced in a pipeline", action("Action: Getvar", "Variable: A", "ActionID: 1"), action("Action: QueueRule", "ActionID: 2"), action("Action: Getvar", "Variable: B", "ActionID: 3"),

@@ -5,6 +5,8 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -103,7 +105,8 @@ func losePBX(t *testing.T, major int, how loss) {
 	add("many", ring)
 	waitRinging(t, direct, 2)
 	if how == frozen {
-		east.Suspend() // So that what comes now is pending for sure.
+		east.Suspend()
+		waitSuspended(t, east) // What comes now is pending for sure.
 		burst := [][]string{{"Action: QueueStatus"}, {"Action: CoreShowChannels"}, {"Action: Getvar", "Variable: X"}, {"Action: QueueRule"}, {"Action: CoreStatus"}}
 		for len(burst) < 30 {
 			burst = append(burst, burst...)
@@ -194,6 +197,20 @@ func losePBX(t *testing.T, major int, how loss) {
 	if n := p.backend("west").Stats().Losses.Load(); n != 0 {
 		t.Errorf("%d links to west were lost", n)
 	}
+}
+
+// waitSuspended waits until no thread of the PBX runs any more: a signal takes its time.
+func waitSuspended(t *testing.T, pbx *asterisk.PBX) {
+	t.Helper()
+	eventually(t, "all threads of "+pbx.Name()+" to stop", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pbx.Pid()))
+		for _, name := range threads {
+			if stat, err := os.ReadFile(name); err == nil && !strings.Contains(string(stat), ") T ") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
 }
 
 func number(s string) int {
