@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/config"
 	"github.com/amiproxy/amiproxy/internal/simpbx"
 	"github.com/amiproxy/amiproxy/test/amiclient"
@@ -121,6 +122,11 @@ func newWorld(tb testing.TB, o setup) *world {
 		}
 		if !absent {
 			w.awaitBooted(b.Name())
+			// Its FullyBooted must not reach those who log in from now on:
+			// events are handed out one by one, so another one is the proof.
+			await := w.awaitEvents(b.Name())
+			w.sims[b.Name()].Event("Settled", ami.ClassSystem)
+			await(1)
 		}
 	}
 	return w
