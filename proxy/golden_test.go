@@ -147,8 +147,8 @@ func (v *conversation) send(bytes string) {
 		size = 1
 	}
 	for ; bytes != ""; bytes = bytes[min(size, len(bytes)):] {
-		v.c.Write([]byte(bytes[:min(size, len(bytes))]))
 		v.sent = time.Now()
+		v.c.Write([]byte(bytes[:min(size, len(bytes))]))
 	}
 }
 

@@ -59,7 +59,7 @@ func TestShutdownCutsWhoIsStuck(t *testing.T) {
 	refused.Send("Action: Login", "Username: x")
 	start := time.Now()
 	<-w.shutDown(time.Second)
-	if took := time.Since(start); took < time.Second || took > 4*time.Second {
+	if took := time.Since(start); took < time.Second || took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	for _, c := range []*amiclient.Client{asks, stuck, half} {
