@@ -1,7 +1,6 @@
 package simpbx
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -14,8 +13,6 @@ const (
 	readAhead   = 64       // actions read before they are run; stands for the kernel's buffers, which a net.Pipe has not
 	keepOutSize = 4 << 20  // a write buffer that grew beyond this is not kept
 )
-
-var errCut = errors.New("connection cut")
 
 // conn is one connection and its session.
 type conn struct {
