@@ -1,6 +1,10 @@
 package backend
 
-import "time"
+import (
+	"fmt"
+	"io"
+	"time"
+)
 
 // Options say how to reach one PBX. Load them with package config; a zero
 // field has the default named with it.
@@ -39,3 +43,10 @@ type Options struct {
 	// 64 MiB if zero.
 	AnswerLimit int
 }
+
+// String names the PBX. It never shows the secret, in whatever way the options
+// are printed.
+func (o Options) String() string { return fmt.Sprintf("PBX %s at %s:%d", o.Name, o.Host, o.Port) }
+
+// Format is fmt.Formatter, so that no verb prints the fields.
+func (o Options) Format(w fmt.State, _ rune) { io.WriteString(w, o.String()) }
