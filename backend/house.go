@@ -38,11 +38,11 @@ func (b *Backend) tidy(now time.Time) {
 	for _, l := range b.connected {
 		switch {
 		case len(l.inflight) > 0:
-			if p := l.inflight[0]; now.After(p.deadline) && !p.timedOut {
+			if p := l.inflight[0]; now.After(p.deadline) {
 				p.timedOut = true
 				overdue = append(overdue, l)
 			}
-		case !l.taken && now.Sub(time.Unix(0, l.lastRead.Load())) > pingAfter:
+		case now.Sub(time.Unix(0, l.lastRead.Load())) > pingAfter:
 			b.pingLocked(l, now)
 		}
 	}

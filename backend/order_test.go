@@ -1,9 +1,7 @@
 package backend
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -313,51 +311,4 @@ func TestBusy(t *testing.T) {
 		}
 		w.stop()
 	})
-}
-
-// A link whose socket takes nothing gets no further work beyond a bound.
-func TestLaggingLink(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newBubble(t, simpbx.Options{}, Options{Links: 3})
-		stuck := make(chan struct{})
-		var once sync.Once
-		w.b.dial = func(ctx context.Context) (net.Conn, error) {
-			c, err := w.pipe(ctx)
-			once.Do(func() { c = &stuckConn{Conn: c, open: stuck} })
-			return c, err
-		}
-		w.start()
-		big := "Value: " + strings.Repeat("x", 1000)
-		s := w.b.NewStream(nil)
-		var all []asked
-		for range 2000 {
-			all = append(all, w.send(s, "Action: Setvar", "Variable: A", big))
-		}
-		for _, l := range w.b.links {
-			if _, unsent := l.out.Size(); unsent > maxUnsent+2000 {
-				t.Errorf("%d bytes for one link", unsent)
-			}
-		}
-		for range 100 {
-			w.got(w.send(w.b.NewStream(nil), "Action: Setvar", "Variable: A"))
-		}
-		close(stuck)
-		for _, a := range all {
-			w.want(w.got(a), "Response: Success|Message: Variable Set|")
-		}
-		w.stop()
-	})
-}
-
-// stuckConn takes large writes only once it is open.
-type stuckConn struct {
-	net.Conn
-	open chan struct{}
-}
-
-func (c *stuckConn) Write(p []byte) (int, error) {
-	if len(p) > 500 {
-		<-c.open
-	}
-	return c.Conn.Write(p)
 }

@@ -125,9 +125,6 @@ func (b *Backend) startLocked(s *Stream, now time.Time) (failed []result) {
 		}
 		s.popLocked()
 		s.link = l
-		if p.exclusive {
-			s.link = nil
-		}
 		l.sendLocked(p, now)
 	}
 	return nil

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -63,25 +62,15 @@ func TestEventsLinkLost(t *testing.T) {
 func TestActionLinksLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newBubble(t, simpbx.Options{}, Options{})
-		var mu sync.Mutex
-		away := false
-		w.b.dial = func(ctx context.Context) (net.Conn, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if away {
-				return nil, errors.New("away")
-			}
-			return w.pipe(ctx)
-		}
+		var a away
+		w.b.dial = a.dial(w)
 		w.start()
 		w.gate("Setvar")
 		w.gate("Command")
 		s := w.b.NewStream(nil)
 		sent, waiting := w.send(s, "Action: Setvar"), w.send(s, "Action: Command")
 		synctest.Wait()
-		mu.Lock()
-		away = true
-		mu.Unlock()
+		a.set(true)
 		w.cutLinks()
 		synctest.Wait()
 		w.want(w.got(sent), "error: was lost before it answered")
@@ -91,15 +80,47 @@ func TestActionLinksLost(t *testing.T) {
 		w.want(w.got(w.send(s, "Action: Getvar")), "error: is not connected")
 		w.pbx.Event("Hold", ami.ClassCall)
 		time.Sleep(time.Minute)
-		mu.Lock()
-		away = false
-		mu.Unlock()
+		a.set(false)
 		w.allUp()
 		w.want(w.told.all(), "Up FullyBooted Hold")
 		if w.b.FullyBooted(time.Now()) == nil {
 			t.Error("not booted any more")
 		}
 		w.want(w.got(w.send(s, "Action: Getvar", "Variable: A")), "Response: Success|Variable: A|Value: |")
+		w.stop()
+	})
+}
+
+// Once the events link is lost what waits is refused at once, but not before
+// what came before it in its stream is answered.
+func TestOrderWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
+		var a away
+		w.b.dial = a.dial(w)
+		w.start()
+		_, first := w.gate("Setvar")
+		_, second := w.gate("Getvar")
+		s := w.b.NewStream(nil)
+		one, two, three := w.send(s, "Action: Setvar"), w.send(s, "Action: Getvar"), w.send(s, "Action: Command")
+		other := w.send(w.b.NewStream(nil), "Action: Command")
+		synctest.Wait()
+		a.set(true)
+		w.pbx.Kick(w.eventsSession())
+		synctest.Wait()
+		if len(other) != 1 || len(one)+len(two)+len(three) != 0 {
+			t.Errorf("answered: %d %d %d %d", len(other), len(one), len(two), len(three))
+		}
+		w.want(w.got(other), "error: is not connected")
+		first()
+		w.want(w.got(one), "Response: Success|Message: done|")
+		synctest.Wait()
+		if len(three) != 0 {
+			t.Error("answered before its turn")
+		}
+		second()
+		w.want(w.got(two), "Response: Success|Message: done|")
+		w.want(w.got(three), "error: is not connected")
 		w.stop()
 	})
 }
