@@ -92,6 +92,7 @@ func TestStrayFramesAmongEvents(t *testing.T) {
 	if w.told.count("Down") != 0 {
 		t.Error("the events link was lost")
 	}
+	w.wantLog("warn", "frame from the PBX dropped", "nothing was asked", "no response and no event")
 }
 
 // The largest frame that Options allow is passed on, 70 MB are not.
