@@ -14,6 +14,14 @@
 // that was accepted is answered exactly once, also when its link dies.
 //
 // The files: link.go is one connection, login.go how it gets ready, answer.go
-// what comes back on it, stream.go which action goes out when and where,
-// house.go what happens with time, authority.go what the PBX lets us do.
+// what comes back on it; stream.go is what a session sees, request.go what it
+// asks for, schedule.go which action goes out when and where, and who is
+// answered first; state.go says whether the PBX is there, house.go does what
+// happens with time, authority.go and rights.go know what the PBX lets us do.
+//
+// Concurrency: a link has a goroutine that reads (it also connects, and logs
+// in) and one that writes; one more keeps house. The reader of the events link
+// calls the Handler. Done is called by whoever finds out the answer, always by
+// settle, which keeps the order of a stream. Lock order: Backend.mu, then that
+// of a queue; nothing is called, logged or written under either.
 package backend

@@ -119,7 +119,7 @@ func (w *world) start() {
 func (w *world) allUp() {
 	w.t.Helper()
 	w.await("all links", func() bool {
-		return w.b.Up() && w.connected() == w.b.options.Links && w.houseIsQuiet()
+		return w.told.up() && w.connected() == w.b.options.Links && w.houseIsQuiet()
 	})
 }
 
@@ -262,6 +262,14 @@ func (h *told) all() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return strings.Join(h.lines, " ")
+}
+
+// up reports whether the last that was told is Up; by then the backend has
+// begun to ask what it asks for itself.
+func (h *told) up() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.states) > 0 && h.states[len(h.states)-1].Up
 }
 
 func (h *told) state(i int) State {

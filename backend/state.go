@@ -39,8 +39,8 @@ func (b *Backend) comesUp() {
 	b.up.Store(true)
 	b.mu.Unlock()
 	b.log.Info("PBX is up", zap.String("version", b.Version()))
-	b.handler.State(b, s)
 	b.checkRights()
+	b.handler.State(b, s)
 }
 
 // goesDown is called when the events link is lost, after its last event.
