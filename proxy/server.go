@@ -256,20 +256,6 @@ func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 	return true
 }
 
-// fattest is the session that holds most bytes for its client, nil if none
-// holds any.
-func (srv *Server) fattest() (fattest *Session) {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	most := int64(0)
-	for s := range srv.sessions {
-		if events, answers := s.out.Size(); events+answers > most {
-			fattest, most = s, events+answers
-		}
-	}
-	return fattest
-}
-
 // inUse reports whether a user who may log in once only is logged in.
 func (srv *Server) inUse(username string) bool {
 	u := srv.user(username)

@@ -55,16 +55,17 @@ var errAuthLimit = errors.New(string(reasonAuthLimit))
 // Session is our end of one client.
 type Session struct {
 	// Static after construction
-	srv    *Server
-	conn   net.Conn // what is read and written
-	raw    net.Conn // conn without its TLS
-	remote netip.AddrPort
-	log    *zap.Logger
-	out    *queue.Queue
-	gone   chan struct{}          // closed when the session is cut
-	room   chan struct{}          // wakes the reader when slots are free again; holds one token
-	cut    sync.Once              // cuts it
-	reason atomic.Pointer[reason] // why it ends; the first one stays
+	srv     *Server
+	conn    net.Conn // what is read and written
+	raw     net.Conn // conn without its TLS
+	remote  netip.AddrPort
+	log     *zap.Logger
+	out     *queue.Queue
+	account account                // bytes that wait to be queued
+	gone    chan struct{}          // closed when the session is cut
+	room    chan struct{}          // wakes the reader when slots are free again; holds one token
+	cut     sync.Once              // cuts it
+	reason  atomic.Pointer[reason] // why it ends; the first one stays
 
 	// Owned by the reader; static once the session is subscribed to events
 	reader    *ami.ActionReader
@@ -86,6 +87,7 @@ type Session struct {
 	blocked   []bool     // scratch of flushLocked: by PBX
 	held      []heldEvent
 	heldBytes int64
+	slotBytes int64       // of answers in slots
 	heldLost  int         // events lost behind held
 	timer     *time.Timer // lets held events go; nil: none was held yet
 }
@@ -142,11 +144,12 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 func newSession(srv *Server, raw net.Conn) *Session {
 	return &Session{
 		srv: srv, conn: raw, raw: raw,
-		remote: remoteAddr(raw),
-		log:    srv.log,
-		out:    queue.New(queue.Options{Answers: srv.config.General.AnswerLimit, Total: &srv.total}),
-		gone:   make(chan struct{}),
-		room:   make(chan struct{}, 1),
+		remote:  remoteAddr(raw),
+		log:     srv.log,
+		out:     queue.New(queue.Options{Answers: strangerLimit, Total: &srv.total}),
+		account: account{total: &srv.total},
+		gone:    make(chan struct{}),
+		room:    make(chan struct{}, 1),
 	}
 }
 
@@ -198,6 +201,7 @@ func (s *Session) abort(why reason) {
 		s.reason.CompareAndSwap(nil, &why)
 		close(s.gone)
 		s.out.Abort()
+		s.account.close()
 		s.srv.uncount(s)
 		s.raw.Close()
 	})
@@ -247,6 +251,7 @@ func (s *Session) close() {
 	s.srv.uncount(s)
 	s.mu.Lock()
 	s.slots, s.held, s.heldLost = nil, nil, 0
+	s.account.close()
 	if s.timer != nil {
 		s.timer.Stop()
 	}

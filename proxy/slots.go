@@ -8,7 +8,6 @@ import (
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
-	"github.com/amiproxy/amiproxy/internal/queue"
 )
 
 // holdTime is how long an event waits at most for the answer to an action that
@@ -45,8 +44,9 @@ type slot struct {
 	}
 
 	// Guarded by Session.mu
-	done   bool
-	answer []byte
+	done    bool
+	answer  []byte
+	counted bool // the answer is in Session.slotBytes
 }
 
 // heldEvent is an event that came while an action was under way that may have
@@ -123,7 +123,6 @@ func (s *Session) flushLocked() {
 	full := len(s.slots) >= maxSlots
 	kept := s.slots[:0]
 	unnamed := false // one without an ActionID was kept
-	size := int64(0)
 	clear(s.blocked)
 	for _, sl := range s.slots {
 		wait := false
@@ -140,7 +139,10 @@ func (s *Session) flushLocked() {
 			continue
 		}
 		kept = append(kept, sl)
-		size += int64(len(sl.answer))
+		if !sl.counted {
+			sl.counted = sl.done
+			s.slotBytes += int64(len(sl.answer))
+		}
 		unnamed = unnamed || !sl.named
 		if s.tagged && sl.pbx != noPBX {
 			s.blocked[sl.pbx] = true
@@ -148,9 +150,10 @@ func (s *Session) flushLocked() {
 	}
 	clear(s.slots[len(kept):])
 	s.slots = kept
-	if limit := s.srv.config.General.AnswerLimit; limit > 0 && size > limit {
+	if limit := s.srv.config.General.AnswerLimit; limit > 0 && s.slotBytes > limit {
 		s.abort(reasonAnswerLimit)
 	}
+	s.countLocked()
 	if full && len(kept) < maxSlots {
 		s.wake()
 	}
@@ -159,6 +162,10 @@ func (s *Session) flushLocked() {
 func (s *Session) queueLocked(sl *slot) {
 	if sl.apply != nil {
 		sl.apply()
+	}
+	if sl.counted {
+		s.slotBytes -= int64(len(sl.answer))
+		s.account.set(s.slotBytes + s.heldBytes)
 	}
 	if len(sl.answer) > 0 {
 		s.queueAnswer(sl.answer)
@@ -169,48 +176,6 @@ func (s *Session) queueLocked(sl *slot) {
 	if sl.last != "" {
 		s.finish(sl.last)
 	}
-}
-
-func (s *Session) queueAnswer(frame []byte) {
-	for errors.Is(s.out.PutAnswer(frame), queue.ErrOverflow) {
-		_, queued := s.out.Size()
-		if !s.makeRoom(queued, len(frame), s.srv.config.General.AnswerLimit, reasonAnswerLimit) {
-			return
-		}
-	}
-}
-
-// queueEventLocked queues an event unless the mask, which may have changed
-// since it came, is against it (process_events tests again, too).
-func (s *Session) queueEventLocked(class ami.Class, frame []byte) {
-	if !s.sees(class) {
-		return
-	}
-	for errors.Is(s.out.PutEvent(frame), queue.ErrOverflow) {
-		queued, _ := s.out.Size()
-		if !s.makeRoom(queued, len(frame), s.user.QueueLimit, reasonSlowClient) {
-			return
-		}
-	}
-}
-
-// makeRoom is for a frame that did not fit. If the bound that it broke is the
-// session's own, the session is cut; if it is that of all sessions together,
-// the one that holds most is. It reports whether to try again.
-func (s *Session) makeRoom(queued int64, size int, limit int64, why reason) bool {
-	if limit > 0 && queued+int64(size) > limit {
-		s.abort(why)
-		return false
-	}
-	if total := &s.srv.total; total.Limit == 0 || total.Used()+int64(size) <= total.Limit {
-		return true // somebody made room meanwhile
-	}
-	fattest := s.srv.fattest()
-	if fattest == nil {
-		fattest = s
-	}
-	fattest.abort(reasonTotalLimit)
-	return fattest != s
 }
 
 // putEvent queues an event, behind the answers that it has to wait for.
@@ -231,6 +196,7 @@ func (s *Session) putEvent(pbx int, class ami.Class, frame []byte) {
 	} else {
 		s.heldBytes += int64(len(frame))
 		s.held = append(s.held, heldEvent{pbx, class, frame, after, time.Now()})
+		s.countLocked()
 	}
 	if len(s.held)+s.heldLost == 1 {
 		s.armLocked(holdTime)
@@ -258,6 +224,7 @@ func (s *Session) releaseLocked(free func(*heldEvent) bool) {
 			continue
 		}
 		s.heldBytes -= int64(len(e.frame))
+		s.account.set(s.slotBytes + s.heldBytes)
 		s.queueEventLocked(e.class, e.frame)
 	}
 	clear(s.held[len(kept):])

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/internal/simpbx"
 	"github.com/amiproxy/amiproxy/test/amiclient"
@@ -173,4 +175,71 @@ func TestStuckReaderIsCut(t *testing.T) {
 	if frames := c.ExpectClosed(); len(frames) > 0 {
 		t.Errorf("%q", frames)
 	}
+}
+
+// A client that reads everything pays for nobody: not with its events either.
+func TestTotalLimitIsPaidByTheSlow(t *testing.T) {
+	w := newWorld(t, setup{general: "totallimit = 2M\nqueuelimit = 1M", users: `
+[drops]
+secret = drops-secret
+read = all
+slowclient = drop
+`})
+	var slow []*amiclient.Client
+	for range 3 {
+		slow = append(slow, w.pipe("drops"))
+	}
+	fast := w.login("drops")
+	for i := range 300 {
+		w.flood(i, 1)
+		expectFlood(fast, i, 1) // ProxyEventsLost would be in the way
+	}
+	closed := w.logs.FilterMessage("client gone").FilterField(zap.String("reason", string(reasonTotalLimit)))
+	if n := closed.Len(); n < 1 || n > len(slow) {
+		t.Errorf("%d clients closed for the total", n)
+	}
+	fast.ExpectNothing()
+}
+
+// Answers that wait for their turn, and events that wait for an answer, count
+// as well.
+func TestTotalLimitCountsWhatWaits(t *testing.T) {
+	w := newWorld(t, setup{general: "totallimit = 2M", pbxs: []string{"east", "west"}, sim: map[string]simpbx.Options{"west": {Idle: 1000}}})
+	release := make(chan struct{})
+	defer close(release)
+	w.sims["east"].Handle("Setvar", func(r *simpbx.Request) {
+		select {
+		case <-release:
+		case <-r.Done():
+		}
+	})
+	for range 10 {
+		c := w.login("full", "Events: off")
+		// Without ActionIDs the order is total: west's list waits for east.
+		c.Send("Action: Setvar", "Server: east")
+		c.Send("Action: CoreShowChannels", "Server: west")
+	}
+	w.awaitReason(reasonTotalLimit)
+	eventually(t, "the limit is kept", func() bool {
+		return w.srv.total.Used() > 0 && w.srv.total.Used() <= 2<<20
+	})
+}
+
+// Who has not logged in holds next to nothing.
+func TestStrangersHoldLittle(t *testing.T) {
+	w := newWorld(t, setup{})
+	c := w.srv.pipe(t)
+	c.ReadBanner()
+	conn := c.Conn()
+	conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	ping := []byte("Action: Ping\r\nActionID: " + strings.Repeat("x", 900) + "\r\n\r\n")
+	for range 1000 {
+		if _, err := conn.Write(ping); err != nil {
+			break
+		}
+		if used := w.srv.total.Used(); used > strangerLimit {
+			t.Fatalf("%d bytes are held", used)
+		}
+	}
+	w.awaitReason(reasonAnswerLimit)
 }

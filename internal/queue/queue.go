@@ -33,11 +33,13 @@ type Total struct {
 	used  atomic.Int64
 }
 
-// Used is the number of bytes in all queues of the total.
+// Used is the number of bytes in all queues of the total, and of what was added
+// to it.
 func (t *Total) Used() int64 { return t.used.Load() }
 
-// add counts n bytes, also beyond the limit.
-func (t *Total) add(n int64) {
+// Add counts n bytes that are held elsewhere, also beyond the limit; a negative
+// n takes them back.
+func (t *Total) Add(n int64) {
 	if t != nil {
 		t.used.Add(n)
 	}
@@ -62,8 +64,8 @@ type Options struct {
 	Events, Answers int64
 	// Total, if not nil, bounds this queue together with others.
 	Total *Total
-	// Lost, if not nil, makes PutEvent lose an event that does not fit instead
-	// of refusing it. It returns the frame that tells of n lost events, which
+	// Lost, if not nil, makes PutEvent lose an event that breaks the bound Events
+	// instead of refusing it. It returns the frame that tells of n lost events, which
 	// is queued where they would have been. It is called with the queue
 	// locked and must only build the frame.
 	Lost func(n int) []byte
@@ -112,8 +114,11 @@ func (q *Queue) PutEvent(frame []byte) error {
 		return ErrClosed
 	}
 	size := int64(len(frame))
-	if !q.fits(q.events+size, q.options.Events, size) {
+	if limit := q.options.Events; limit > 0 && q.events+size > limit {
 		return q.loseLocked(1)
+	}
+	if !q.options.Total.reserve(size) {
+		return ErrOverflow // not for this consumer to pay
 	}
 	q.events += size
 	q.putLocked(frame)
@@ -140,20 +145,12 @@ func (q *Queue) PutAnswer(frame []byte) error {
 		return ErrClosed
 	}
 	size := int64(len(frame))
-	if !q.fits(q.answers+size, q.options.Answers, size) {
+	if limit := q.options.Answers; limit > 0 && q.answers+size > limit || !q.options.Total.reserve(size) {
 		return ErrOverflow
 	}
 	q.answers += size
 	q.putLocked(frame)
 	return nil
-}
-
-// fits reports whether there is room, and takes it in the total if so.
-func (q *Queue) fits(sum, limit, size int64) bool {
-	if limit > 0 && sum > limit {
-		return false
-	}
-	return q.options.Total.reserve(size)
 }
 
 func (q *Queue) putLocked(frame []byte) {
@@ -180,7 +177,7 @@ func (q *Queue) tellLostLocked() {
 	notice := q.options.Lost(q.lost)
 	q.lost = 0
 	q.answers += int64(len(notice))
-	q.options.Total.add(int64(len(notice)))
+	q.options.Total.Add(int64(len(notice)))
 	q.items = append(q.items, notice)
 }
 
@@ -210,7 +207,7 @@ func (q *Queue) Take(spare [][]byte) [][]byte {
 func (q *Queue) writtenLocked() {
 	q.events -= q.taken.events
 	q.answers -= q.taken.answers
-	q.options.Total.add(-q.taken.events - q.taken.answers)
+	q.options.Total.Add(-q.taken.events - q.taken.answers)
 	q.taken.events, q.taken.answers = 0, 0
 }
 
