@@ -146,7 +146,9 @@ func TestDeadlineIsCountedFromItsTurn(t *testing.T) {
 
 // A synchronous Originate may take as long as it lets the call ring.
 func TestDeadlineOfOriginate(t *testing.T) {
-	for timeout, limit := range map[string]time.Duration{"60000": 65 * time.Second, "": 35 * time.Second, "x": 35 * time.Second, "1000": 6 * time.Second} {
+	for timeout, limit := range map[string]time.Duration{
+		"60000": 65 * time.Second, "60000 ": 65 * time.Second, "+60000abc": 65 * time.Second, "0": 5 * time.Second,
+		"": 35 * time.Second, "x": 35 * time.Second, "1000": 6 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newBubble(t, simpbx.Options{}, Options{})
 			w.start()
@@ -199,17 +201,23 @@ func TestHang(t *testing.T) {
 	})
 }
 
-// A deadline or a Ping is what finds a PBX that hangs with work on its links.
+// The Ping of the events link finds a PBX that hangs with work on the others.
+// Nothing waits for a deadline then, however far that is.
 func TestHangWithWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newBubble(t, simpbx.Options{}, Options{})
 		w.start()
 		w.pbx.Hang(true)
 		s := w.b.NewStream(nil)
+		hung := time.Now()
 		one, two := w.send(s, "Action: Setvar"), w.send(s, "Action: Command")
-		// The events link is found first; the answers can still come.
-		w.want(w.got(one), "error: did not answer in time")
+		call := w.send(w.b.NewStream(nil), "Action: Originate", "Timeout: 3600000")
+		w.want(w.got(one), "error: was lost before it answered")
 		w.want(w.got(two), "error: is not connected")
+		w.want(w.got(call), "error: was lost before it answered")
+		if d := time.Since(hung); d > 10*time.Second {
+			t.Errorf("answered after %v", d)
+		}
 		w.pbx.Hang(false)
 		w.allUp()
 		w.stop()

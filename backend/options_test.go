@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
 )
 
 func TestOptionsHideTheirSecret(t *testing.T) {
@@ -13,6 +16,17 @@ func TestOptionsHideTheirSecret(t *testing.T) {
 			if text := fmt.Sprintf(verb, value); strings.Contains(text, "h0rse") || !strings.Contains(text, "east") {
 				t.Errorf("%s of %T: %s", verb, value, text)
 			}
+		}
+	}
+}
+
+func TestOriginateTimeout(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": defaultRing, "x": defaultRing, "-": defaultRing, " 1500": 1500 * time.Millisecond, "1500abc": 1500 * time.Millisecond,
+		"0": 0, "-1": maxRing, "2147483647": maxRing, "99999999999": maxRing, "-99999999999": maxRing,
+	} {
+		if got := originateTimeout(ami.NewAction("Timeout: " + text)); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
 }

@@ -114,14 +114,9 @@ func play(t *testing.T, links int, slow time.Duration, steps []step) string {
 			time.Sleep(s.wait)
 		}
 	}
-	for end := time.Now().Add(time.Hour); p.w.b.Pending() > 0; time.Sleep(time.Second) {
-		if time.Now().After(end) {
-			p.fault("%d pending at the end", p.w.b.Pending())
-			break
-		}
-	}
+	p.settle()
 	p.w.allUp()
-	synctest.Wait()
+	p.settle() // the backend asks for its own rights when the PBX is back
 	p.check(closed)
 	p.w.b.mu.Lock()
 	if p.w.b.exclusive != 0 || len(p.w.b.waiting) != 0 {
@@ -130,6 +125,17 @@ func play(t *testing.T, links int, slow time.Duration, steps []step) string {
 	p.w.b.mu.Unlock()
 	p.w.stop()
 	return strings.Join(p.faults, "\n")
+}
+
+// settle waits until nothing is pending.
+func (p *player) settle() {
+	for end := time.Now().Add(time.Hour); p.w.b.Pending() > 0; time.Sleep(time.Second) {
+		if time.Now().After(end) {
+			p.fault("%d pending at the end", p.w.b.Pending())
+			break
+		}
+	}
+	synctest.Wait()
 }
 
 func (p *player) fault(format string, args ...any) {

@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"errors"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -126,12 +128,29 @@ func (p *pending) judge(name string) {
 	}
 }
 
-// originateTimeout is how long the PBX lets the call ring (manager.c:
-// action_originate: milliseconds, 30,000 if absent or no number).
+const (
+	defaultRing = 30 * time.Second
+	maxRing     = 24 * time.Hour
+)
+
+// originateTimeout is how long the PBX lets the call ring: the number of
+// milliseconds that the value starts with (manager.c: action_originate reads
+// it with %30d). A negative one means for ever; that is a day here.
 func originateTimeout(a *ami.Action) time.Duration {
-	ms, err := strconv.Atoi(a.Get("Timeout"))
-	if err != nil || ms <= 0 {
-		ms = 30000
+	text := a.Get("Timeout")
+	digits := 0
+	if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
+		digits = 1
 	}
-	return time.Duration(min(ms, 24*3600*1000)) * time.Millisecond
+	for digits < len(text) && '0' <= text[digits] && text[digits] <= '9' {
+		digits++
+	}
+	ms, err := strconv.ParseInt(text[:digits], 10, 32)
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && ms < 0:
+		return maxRing
+	case err != nil: // the PBX refuses it, or there is none
+		return defaultRing
+	}
+	return min(time.Duration(ms)*time.Millisecond, maxRing)
 }

@@ -110,7 +110,9 @@ func (b *Backend) startLocked(s *Stream, now time.Time) (failed []result) {
 		case !b.usableLocked():
 			return s.failLocked(len(s.waiting), ErrDown)
 		case p.expires.IsZero():
-			p.expires = now.Add(b.options.ActionTimeout)
+			// Those in front of a synchronous Originate may ring as long as it
+			// would itself.
+			p.expires = now.Add(p.timeout)
 		case now.After(p.expires):
 			return s.failLocked(1, ErrBusy)
 		}

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -55,7 +56,16 @@ func (b *Backend) goesDown(l *link, err error) {
 	b.lostFrom = time.Unix(0, l.lastRead.Load())
 	b.booted.Store(nil)
 	failed := b.kickLocked(now)
+	var silent []*link
+	if errors.Is(err, ErrTimeout) {
+		// The PBX is silent, not gone: nothing else would end the links that
+		// wait for an answer before the deadline of each.
+		silent = slices.Clone(b.links)
+	}
 	b.mu.Unlock()
+	for _, l := range silent {
+		l.kill(ErrTimeout)
+	}
 	if errors.Is(err, errStopping) {
 		b.log.Info("PBX disconnected", zap.String("reason", s.Reason))
 	} else {
