@@ -39,7 +39,6 @@ func (l *link) read() error {
 // handOn gives an event to the handler.
 func (l *link) handOn(f ami.Frame) {
 	b := l.b
-	b.stats.Events.Add(1)
 	e := &l.event
 	*e = Event{Frame: bytes.Clone(f), Class: f.Class()}
 	if bytes.Contains(f, []byte(idForm)) {
@@ -61,6 +60,7 @@ func (l *link) handOn(f ami.Frame) {
 		b.listAgain()
 	}
 	b.handler.Event(b, e)
+	b.stats.Events.Add(1)
 }
 
 // match gives f to the action that it answers. Asterisk runs the actions of

@@ -11,7 +11,8 @@
 //	err = stream.Do(backend.Request{Action: action, Done: func(a backend.Answer) { … }})
 //
 // A PBX that is away costs its callers nothing but an error. Every request
-// that was accepted is answered exactly once, also when its link dies.
+// that was accepted is answered exactly once, also when its link dies, unless
+// its stream was closed before it was sent.
 //
 // The files: link.go is one connection, login.go how it gets ready, answer.go
 // what comes back on it; stream.go is what a session sees, request.go what it

@@ -19,7 +19,8 @@ type Request struct {
 	Server string
 	// Progress, if not nil, is kept up to date.
 	Progress *Progress
-	// Done gets the answer, once. It is called from any goroutine, possibly
+	// Done gets the answer, once; never, if the stream is closed before the
+	// action was sent. It is called from any goroutine, possibly
 	// before Do has returned, and must not wait for anything.
 	Done func(Answer)
 }

@@ -53,9 +53,6 @@ type General struct {
 	// QueueLimit bounds the events, AnswerLimit the answers that wait for one
 	// client, TotalLimit all that waits for all clients. Bytes.
 	QueueLimit, AnswerLimit, TotalLimit int64
-	// MergeTimeout is how long the answer to a list that asks several PBXes
-	// waits for the slowest.
-	MergeTimeout time.Duration
 	// PendingLimit is how many actions of one session may be unanswered.
 	PendingLimit int
 }

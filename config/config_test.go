@@ -33,7 +33,6 @@ func TestDefaults(t *testing.T) {
 			QueueLimit:   4 << 20,
 			AnswerLimit:  64 << 20,
 			TotalLimit:   1 << 30,
-			MergeTimeout: 5 * time.Second,
 			PendingLimit: 64,
 		},
 		HTTP: HTTP{
@@ -81,7 +80,7 @@ banner = Asterisk Call Manager/9.9.9
 challenge = no
 actiontimeout = 1500ms
 connecttimeout = 6
-mergetimeout = 7s
+mergetimeout = 5s
 queuelimit = 64K
 answerlimit = 2m
 totallimit = 3G
@@ -150,7 +149,6 @@ hardening = yes
 			QueueLimit:         64 << 10,
 			AnswerLimit:        2 << 20,
 			TotalLimit:         3 << 30,
-			MergeTimeout:       7 * time.Second,
 			PendingLimit:       8,
 		},
 		HTTP: HTTP{

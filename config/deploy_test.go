@@ -1,9 +1,11 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -39,6 +41,45 @@ func TestDeployExample(t *testing.T) {
 	}
 	if c.Users["crm"].DefaultPBX != "east" {
 		t.Error("crm has no defaultpbx")
+	}
+}
+
+// TestReadmeShowsTheExample: what the README shows of a configuration stands in
+// the example, and lets a client on the same machine in.
+func TestReadmeShowsTheExample(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../deploy/amiproxy.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := func(line string) string {
+		line, _, _ = strings.Cut(line, ";")
+		return strings.TrimSpace(line)
+	}
+	has := map[string]bool{"": true}
+	for line := range strings.Lines(string(example)) {
+		has[plain(line)] = true
+	}
+	_, block, ok := strings.Cut(string(readme), "```ini\n")
+	block, _, _ = strings.Cut(block, "```")
+	if !ok || strings.Count(block, "\n") < 10 {
+		t.Fatalf("the README shows %q", block)
+	}
+	for line := range strings.Lines(block) {
+		if !has[plain(line)] {
+			t.Errorf("%q is not in the example", plain(line))
+		}
+	}
+	files := map[string]string{"etc/east.secret": "x", "etc/wallboard.secret": "y"}
+	c, err := world(files, nil).Parse("etc/readme.conf", []byte(strings.Replace(block, "east,west", "east", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Users["wallboard"].Policy.Admits(netip.MustParseAddr("127.0.0.1")) {
+		t.Error("the README's user cannot log in from the same machine")
 	}
 }
 

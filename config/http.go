@@ -105,6 +105,9 @@ func (l *loading) loadHTTP(s *section) {
 		given = apply(l, s, true, httpKeys, h)
 	}
 	// Nobody listens as long as webenabled = yes is refused.
+	if v, ok := given["enabled"]; ok && h.Enabled {
+		v.warnf("has no effect yet: AMI over HTTP is not built")
+	}
 	h.listen.finish(l, s, given, 8089, false)
 	h.BindAddr, h.TLSBindAddr = h.listen.plain(), h.listen.secure()
 	h.TLSEnable = h.listen.tls

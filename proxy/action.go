@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
@@ -129,7 +128,7 @@ func (s *Session) route(a *ami.Action) (v *view, refusal string) {
 // view finds a PBX that the session sees by its name, compared without case.
 func (s *Session) view(name string) *view {
 	for i := range s.views {
-		if strings.EqualFold(s.views[i].Name(), name) {
+		if ami.FoldName(s.views[i].Name()) == ami.FoldName(name) {
 			return &s.views[i]
 		}
 	}

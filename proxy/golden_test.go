@@ -238,11 +238,6 @@ secret = elsewhere-secret
 deny = 0.0.0.0/0
 permit = 192.0.2.1
 read = all
-
-[single]
-secret = single-secret
-read = all
-allowmultiplelogin = no
 `
 
 func TestTranscripts(t *testing.T) {

@@ -43,9 +43,8 @@ func (w *world) awaitEvents(name string) func(n uint64) {
 	b := w.pbx(name).Backend
 	before := b.Stats().Events.Load()
 	return func(n uint64) {
-		for end := time.Now().Add(20 * time.Second); b.Stats().Events.Load() < before+n && time.Now().Before(end); {
-			time.Sleep(time.Millisecond)
-		}
+		w.tb.Helper()
+		eventually(w.tb, "events handed out", func() bool { return b.Stats().Events.Load() >= before+n })
 	}
 }
 

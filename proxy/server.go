@@ -18,7 +18,7 @@ import (
 )
 
 // Server is amiproxy: listeners, sessions and PBXes. Its methods are safe for
-// use by many goroutines.
+// use by many goroutines once Start has returned.
 type Server struct {
 	// Static after construction
 	config  *config.Config

@@ -56,10 +56,8 @@ var errAuthLimit = errors.New(string(reasonAuthLimit))
 type Session struct {
 	// Static after construction
 	srv     *Server
-	conn    net.Conn // what is read and written
-	raw     net.Conn // conn without its TLS
+	raw     net.Conn // the socket
 	remote  netip.AddrPort
-	log     *zap.Logger
 	out     *queue.Queue
 	account account                // bytes that wait to be queued
 	gone    chan struct{}          // closed when the session is cut
@@ -68,6 +66,8 @@ type Session struct {
 	reason  atomic.Pointer[reason] // why it ends; the first one stays
 
 	// Owned by the reader; static once the session is subscribed to events
+	conn      net.Conn // what is read and written: raw, or TLS on it
+	log       *zap.Logger
 	reader    *ami.ActionReader
 	challenge string
 	user      *config.User // nil: not logged in

@@ -44,6 +44,19 @@ read = agent
 pbx = west
 `
 
+// demoEndpoints are the telephones of the two PBXes.
+var demoEndpoints = [2][]simpbx.Endpoint{
+	{{Name: "alice", Number: "100"}, {Name: "bob", Number: "101"}, {Name: "carol", Number: "102"}},
+	{{Name: "dave", Number: "200"}, {Name: "erin", Number: "201"}, {Name: "frank", Number: "202"}},
+}
+
+func members(endpoints []simpbx.Endpoint) (names []string) {
+	for _, e := range endpoints {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
 // demoText tells how to see it work; its verb is the proxy's port.
 const demoText = `
 amiproxy demo: two simulated PBXes, east and west, behind a proxy on 127.0.0.1:%[1]d.
@@ -56,7 +69,7 @@ Paste these lines into another terminal (with bash):
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\nEvents: off\r\n\r\nAction: CoreShowChannels\r\nActionID: 1\r\nServer: west\r\n\r\nAction: Originate\r\nActionID: 2\r\nServer: east\r\nChannel: PJSIP/alice\r\nExten: 101\r\nContext: default\r\nPriority: 1\r\nAsync: yes\r\n\r\nAction: Logoff\r\n\r\n" >&3; cat <&3'
 
 3. The same as a wallboard, which may only read agent events of west: the call is refused, queue events come:
-  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: wallboard\r\nSecret: wallboard\r\n\r\nAction: Originate\r\nActionID: 2\r\nChannel: PJSIP/alice\r\nExten: 101\r\nContext: default\r\nPriority: 1\r\n\r\n" >&3; timeout 20 cat <&3'
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: wallboard\r\nSecret: wallboard\r\n\r\nAction: Originate\r\nActionID: 2\r\nChannel: PJSIP/dave\r\nExten: 201\r\nContext: default\r\nPriority: 1\r\n\r\n" >&3; timeout 20 cat <&3'
 
 Or point any AMI client at 127.0.0.1:%[1]d, user demo, secret demo. Ctrl-C stops.
 `
@@ -85,7 +98,11 @@ func demo(ctx context.Context, port uint16, out io.Writer, log *zap.Logger) erro
 			return failure{fmt.Errorf("start a simulated PBX: %w", err)}
 		}
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		p := simpbx.New(simpbx.Options{Calls: 0.4, RTCP: 0.2, Seed: i + 1})
+		p := simpbx.New(simpbx.Options{
+			Calls: 0.4, RTCP: 0.2, Seed: i + 1,
+			Endpoints: demoEndpoints[i],
+			Queues:    []simpbx.Queue{{Name: "support", Members: members(demoEndpoints[i])}},
+		})
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)

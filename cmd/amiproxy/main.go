@@ -18,8 +18,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// version is set when a release is built.
-var version = "devel"
+// version and commit are set when a release is built.
+var version, commit = "devel", ""
 
 // Exit codes.
 const (
@@ -74,8 +74,8 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
-			commit := "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
+			if info, ok := debug.ReadBuildInfo(); ok && commit == "" {
+				commit = "unknown"
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
 						commit = s.Value

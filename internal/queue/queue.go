@@ -1,5 +1,5 @@
-// Package queue is a byte-bounded FIFO of shared frames: many producers, one
-// consumer. It is the only place where amiproxy buffers what goes out.
+// Package queue is a byte-bounded FIFO of shared frames, many producers and one
+// consumer: what waits for a socket.
 //
 // Producers never wait. What does not fit is refused, or lost and told in
 // place. The consumer takes all that there is and writes it at once:
