@@ -70,6 +70,9 @@ func NewAction(lines ...string) *Action {
 // Fault is why Asterisk would refuse the message whatever it says.
 func (a *Action) Fault() Fault { return a.fault }
 
+// Size is the number of bytes of all lines, without their ends.
+func (a *Action) Size() int { return len(a.text) }
+
 // Lines are the lines of the message in order, without their ends.
 func (a *Action) Lines() iter.Seq[string] {
 	return func(yield func(string) bool) {
@@ -148,8 +151,8 @@ func skipBlanks(v string) string {
 // sent.
 //
 // A UserEvent is the exception: Asterisk copies all of its lines into the
-// event, so all but the Server lines are sent as they are, and id replaces the
-// client's where it stood.
+// event, so all others are sent as they are, and id replaces the client's where
+// it stood.
 //
 // A fault means that the result would break Asterisk's limits and that nothing
 // was appended.
@@ -170,9 +173,10 @@ func (a *Action) AppendForward(dst []byte, id string) ([]byte, Fault) {
 		case inPlace && ok && equalFold(key, "actionid"):
 			inPlace = false
 			w.line(line[:len(line)-len(skipBlanks(value))], id)
+		case ok && equalFold(key, "actionid"): // never the client's
 		case userEvent:
 			w.line("", line)
-		case !ok || key == "" || equalFold(key, "actionid") || a.repeats(i, key):
+		case !ok || key == "" || a.repeats(i, key):
 		default:
 			w.line(key+": ", skipBlanks(value))
 		}

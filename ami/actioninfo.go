@@ -4,9 +4,11 @@ package ami
 type ActionKind uint8
 
 const (
-	// KindSingle is answered by one response.
+	// KindSingle is answered by one response, which opens no list whatever it
+	// says.
 	KindSingle ActionKind = iota
-	// KindList is answered by a response that may open a list of events, which
+	// KindList is answered by a response that may open a list of events (Hangup
+	// does for a /regex/), which
 	// ends with one that says so (EventList: Complete). Asterisk 12 and older
 	// do not announce all of their lists.
 	KindList

@@ -56,7 +56,7 @@ func readActions(t testing.TB, src io.Reader) []*Action {
 
 // readFrames reads until the source ends or fails.
 func readFrames(src io.Reader, max int) ([]string, error) {
-	r := NewReader(src, max)
+	r := rawReader(src, max)
 	var frames []string
 	for {
 		f, err := r.ReadFrame()
@@ -132,4 +132,11 @@ func unquoteWords(s, separator string) (words []string, err error) {
 		}
 		s = strings.TrimPrefix(s, separator)
 	}
+}
+
+// rawReader is a reader that expects raw Command output.
+func rawReader(src io.Reader, max int) *Reader {
+	r := NewReader(src, max)
+	r.Follows = func() bool { return true }
+	return r
 }

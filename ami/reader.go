@@ -26,6 +26,13 @@ var (
 // that end in an LF of their own, and the raw Command output of Asterisk 13
 // and older, which ends only at its end mark. It is for one goroutine.
 type Reader struct {
+	// Follows is asked, for a frame that begins with Response: Follows, whether
+	// raw Command output can be coming. If not, or if Follows is nil, it is a
+	// frame like any other. Asterisk writes some values as they are, line ends
+	// included, so that whoever can set one can make a frame begin so: taken at
+	// its word, it would swallow all that comes until the end mark.
+	Follows func() bool
+
 	src        io.Reader
 	max        int
 	buf        []byte
@@ -37,6 +44,9 @@ type Reader struct {
 func NewReader(src io.Reader, max int) *Reader {
 	return &Reader{src: src, max: max, buf: make([]byte, startSize)}
 }
+
+// SetLimit changes how many bytes a frame may have, from the next read on.
+func (r *Reader) SetLimit(max int) { r.max = max }
 
 // ReadLine returns the next line without its end, valid until the next read.
 // It is meant for the banner, which is no frame.
@@ -76,7 +86,7 @@ func (r *Reader) ReadFrame() (Frame, error) {
 		if len(line) == 0 && !textLF {
 			return r.take(size), nil
 		}
-		if n == 0 && bytes.EqualFold(Frame(raw).Response(), []byte("Follows")) {
+		if n == 0 && bytes.EqualFold(Frame(raw).Response(), []byte("Follows")) && r.Follows != nil && r.Follows() {
 			return r.command(size)
 		}
 		// "Message: No Auths found" LF CR LF CR LF: the LF belongs to the
@@ -142,7 +152,7 @@ func (r *Reader) fill() error {
 			copy(r.buf, r.buf[r.start:r.end])
 			r.start, r.end = 0, used
 		default:
-			r.grow(max(2*len(r.buf), startSize))
+			r.grow(max(min(2*len(r.buf), r.max), startSize))
 		}
 	}
 	n, err := r.src.Read(r.buf[r.end:])

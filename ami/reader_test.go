@@ -117,7 +117,7 @@ func TestReaderEnd(t *testing.T) {
 // A read that timed out may be tried again.
 func TestReaderAfterTimeout(t *testing.T) {
 	for _, stream := range []string{hangup, "Response: Follows\r\nPrivilege: Command\r\nx\n--END COMMAND--\r\n\r\n"} {
-		r := NewReader(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(stream))), 1<<20)
+		r := rawReader(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(stream))), 1<<20)
 		if _, err := r.ReadFrame(); err != iotest.ErrTimeout {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestReaderLimit(t *testing.T) {
 		if n := len(r.buf); n > 2*max && n > startSize {
 			t.Errorf("%d, endless line: %d bytes held", max, n)
 		}
-		r = NewReader(io.MultiReader(strings.NewReader("Response: Follows\r\n"), zeros{'\n'}), max)
+		r = rawReader(io.MultiReader(strings.NewReader("Response: Follows\r\n"), zeros{'\n'}), max)
 		if _, err := r.ReadFrame(); err != ErrFrameTooLong {
 			t.Errorf("%d, endless output: %v", max, err)
 		}
@@ -288,5 +288,33 @@ func TestFrameGet(t *testing.T) {
 	}
 	if v, ok := Frame("Event: X").Get("event"); !ok || !bytes.Equal(v, []byte("X")) {
 		t.Errorf("a frame cut short: %q, %v", v, ok)
+	}
+}
+
+// Raw output is taken for that only where it is expected: elsewhere a value with
+// line ends in it must not swallow what comes behind it.
+func TestFollowsWhereItIsNotExpected(t *testing.T) {
+	const value = "Response: Success\r\nValue: x\r\n\r\n"
+	const rest = "Response: Follows\r\nPrivilege: Command\r\n\r\n"
+	for _, expected := range []func() bool{nil, func() bool { return false }} {
+		r := NewReader(strings.NewReader(value+rest+pong), 1<<20)
+		r.Follows = expected
+		for _, want := range []string{value, rest, pong} {
+			if f, err := r.ReadFrame(); err != nil || string(f) != want {
+				t.Fatalf("got %q, %v, want %q", f, err, want)
+			}
+		}
+	}
+}
+
+func TestSetLimit(t *testing.T) {
+	long := "Event: X\r\nFill: " + strings.Repeat("x", 100) + "\r\n\r\n"
+	r := NewReader(strings.NewReader(long+long), 1<<20)
+	if _, err := r.ReadFrame(); err != nil {
+		t.Fatal(err)
+	}
+	r.SetLimit(100)
+	if _, err := r.ReadFrame(); err != ErrFrameTooLong {
+		t.Fatal(err)
 	}
 }

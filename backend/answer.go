@@ -20,6 +20,8 @@ const maxDropped = 100
 // sense. It always returns an error.
 func (l *link) read() error {
 	b := l.b
+	l.reader.SetLimit(b.options.AnswerLimit)
+	l.reader.Follows = l.expectsRaw
 	for {
 		f, err := l.reader.ReadFrame()
 		if err != nil {
@@ -34,6 +36,13 @@ func (l *link) read() error {
 			return err
 		}
 	}
+}
+
+// expectsRaw reports whether the PBX can be sending raw Command output:
+// Asterisk 13 and older (AMI 2) does, in answer to a Command.
+func (l *link) expectsRaw() bool {
+	p := l.oldest()
+	return p != nil && strings.EqualFold(p.name, "Command") && l.b.amiVersion() < 3
 }
 
 // handOn gives an event to the handler.
@@ -73,6 +82,7 @@ func (l *link) match(f ami.Frame) error {
 	id, hasID := f.Get("ActionID")
 	own := hasID && string(id) == p.id
 	response := f.Response() != nil
+	opens := response && !p.single && f.OpensList()
 	finished := false
 	switch {
 	case p.fence != "" && response && string(id) == p.fence:
@@ -90,14 +100,14 @@ func (l *link) match(f ami.Frame) error {
 	case !response && !p.replied:
 		return l.drop(f, "an answer starts with a response")
 	case response:
-		finished = !p.list && !f.OpensList()
+		finished = !p.list && !opens
 	default:
 		finished = f.EndsList()
 	}
 	if response {
 		p.failed = p.failed || !p.replied && isError(f)
 		p.replied = true
-		if f.OpensList() {
+		if opens {
 			p.list = true
 			if p.request.Progress != nil {
 				p.request.Progress.list.Store(true)
@@ -183,8 +193,8 @@ func (l *link) drop(f ami.Frame, why string) error {
 // nothing that may hold data.
 func title(f ami.Frame) string {
 	for _, name := range []string{"Event: ", "Response: "} {
-		if line, _, _ := strings.Cut(string(f[:min(len(f), 80)]), "\r\n"); strings.HasPrefix(line, name) {
-			return line
+		if line, _, _ := strings.Cut(string(f[:min(len(f), 80)]), "\n"); strings.HasPrefix(line, name) {
+			return strings.TrimSpace(line)
 		}
 	}
 	return "no response and no event"

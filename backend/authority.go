@@ -2,7 +2,9 @@ package backend
 
 import (
 	"bytes"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/amiproxy/amiproxy/ami"
@@ -78,10 +80,22 @@ func parseAuthority(f ami.Frame) *Authority {
 	return newAuthority(slices.Clip(commands))
 }
 
+// amiVersion is the major version of the PBX's AMI: 1 is Asterisk 1.6 to 11, 2
+// is 12 and 13, 3 is 14, and so on.
+func (b *Backend) amiVersion() int {
+	major, _, _ := strings.Cut(b.Version(), ".")
+	n, err := strconv.Atoi(major)
+	if err != nil {
+		return math.MaxInt
+	}
+	return n
+}
+
 // listsUnannounced reports whether the PBX is old enough (Asterisk 12 and
 // older, AMI below 2.6) to send lists that do not say so.
 func (b *Backend) listsUnannounced() bool {
-	major, rest, _ := strings.Cut(b.Version(), ".")
+	_, rest, _ := strings.Cut(b.Version(), ".")
 	minor, _, _ := strings.Cut(rest, ".")
-	return major == "0" || major == "1" || major == "2" && len(minor) == 1 && minor < "6"
+	major := b.amiVersion()
+	return major < 2 || major == 2 && len(minor) == 1 && minor < "6"
 }

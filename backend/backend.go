@@ -93,7 +93,6 @@ type Backend struct {
 	house    *Stream     // our own actions
 	stats    Stats
 
-	nextID    atomic.Uint64
 	authority atomic.Pointer[Authority]
 	version   atomic.Pointer[string]
 	booted    atomic.Pointer[booted] // nil while the PBX is away or boots

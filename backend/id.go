@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,8 +34,13 @@ func isProxyID(id []byte) bool {
 	return true
 }
 
+// newID makes an ActionID. Its number is random: some see ids of ours in
+// events, and nobody is to know that of another's action from them, since what
+// a client can make the PBX write could then pass for its answer.
 func (b *Backend) newID() (string, uint64) {
-	n := b.nextID.Add(1)
+	var number [8]byte
+	rand.Read(number[:]) // never fails
+	n := binary.LittleEndian.Uint64(number[:])
 	return b.idPrefix + strconv.FormatUint(n, 10), n
 }
 

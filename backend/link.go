@@ -24,6 +24,10 @@ const (
 	// wait for it, so that a PBX which refuses us sees one attempt and not many.
 	eventsLink, firstLink = 0, 1
 
+	// loginLimit is the size of the longest line or frame until a link is
+	// logged in. ListCommands is the longest that is asked for.
+	loginLimit = 1 << 20
+
 	minBackoff, maxBackoff = 50 * time.Millisecond, 2 * time.Second
 
 	refusedDelay = 30 * time.Second // after a refused login
@@ -126,7 +130,7 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 		}
 		l.conn = conn
 	}
-	l.reader = ami.NewReader(l.conn, b.options.AnswerLimit)
+	l.reader = ami.NewReader(l.conn, min(loginLimit, b.options.AnswerLimit))
 	if err := l.login(); err != nil {
 		return false, fmt.Errorf("login to %s: %w", b.address(), err)
 	}

@@ -184,17 +184,17 @@ func TestExclusiveWaitsForIdleLink(t *testing.T) {
 		s := w.b.NewStream(nil)
 		w.send(s, "Action: Setvar")
 		command := w.send(w.b.NewStream(nil), "Action: Command", "Command: core show version")
-		later := w.send(w.b.NewStream(nil), "Action: Getvar", "Variable: A")
-		own := w.send(s, "Action: Getvar", "Variable: A") // of the stream that has the link
+		later := w.send(w.b.NewStream(nil), "Action: MailboxCount", "Mailbox: 1")
+		own := w.send(s, "Action: MailboxCount", "Mailbox: 1") // of the stream that has the link
 		synctest.Wait()
-		if len(w.received("Getvar")) != 0 || len(command) != 0 {
+		if len(w.received("MailboxCount")) != 0 || len(command) != 0 {
 			t.Error("sent to a link that is reserved, or in use")
 		}
 		open()
 		w.got(command)
 		w.got(later)
 		w.got(own)
-		w.want(strings.Join(w.names()[len(w.names())-4:], " "), "Setvar Command Getvar Getvar")
+		w.want(strings.Join(w.names()[len(w.names())-4:], " "), "Setvar Command MailboxCount MailboxCount")
 		w.stop()
 	})
 }

@@ -64,6 +64,8 @@ type pending struct {
 	name      string // of the action, for logs
 	frame     []byte // with the fence
 	fence     string // ActionID of the Ping behind it; empty: its end is certain
+	fenced    bool   // has one
+	single    bool   // opens no list
 	exclusive bool   // alone on its link
 	timeout   time.Duration
 	late      time.Duration // how long its id may come back in an event; 0: it does not
@@ -93,15 +95,16 @@ func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
 	info, known := ami.LookupAction(p.name)
 	uncertain := !known || info.Kind == ami.KindUncertain ||
 		info.Kind == ami.KindList && b.listsUnannounced()
-	p.exclusive = uncertain
+	p.exclusive, p.fenced = uncertain, uncertain
 	if known {
+		p.single = info.Kind == ami.KindSingle
 		p.judge(info.Name)
 	}
 	frame, fault := r.Action.AppendForward(nil, id)
 	if fault != ami.FaultNone {
 		return nil, &FaultError{fault}
 	}
-	if uncertain {
+	if p.fenced {
 		p.fence, _ = b.newID()
 		frame = ami.AppendHeader(frame, "Action", "Ping")
 		frame = ami.AppendHeader(frame, "ActionID", p.fence)
@@ -111,7 +114,9 @@ func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
 	return p, nil
 }
 
-// judge knows the actions that block, and those that come back in events.
+// judge knows the actions that block, those that come back in events, and those
+// whose answers can hold whatever their client likes, empty lines included: a
+// fence gives it back to him, as Asterisk would.
 func (p *pending) judge(name string) {
 	switch name {
 	case "Command", "Reload":
@@ -124,6 +129,10 @@ func (p *pending) judge(name string) {
 			p.exclusive = true
 			p.timeout = ring + 5*time.Second
 		}
+	case "Getvar", "DBGet", "DBGetTree":
+		p.fenced = true
+	case "Status":
+		p.fenced = p.fenced || p.request.Action.Get("Variables") != ""
 	case "UserEvent":
 		p.late = time.Minute
 	}

@@ -34,7 +34,14 @@ func (b *Backend) settle(results []result) {
 			kick = b.forgetLocked(r.p, now) || kick
 		}
 		for _, r := range results {
-			if s := r.p.stream; s != nil && len(s.waiting) > 0 && !s.queued {
+			s := r.p.stream
+			switch {
+			case s == nil || len(s.waiting) == 0 || s.queued:
+			case s.unanswered == 0 && len(b.waiting) > 0:
+				// It has had its turn: those who wait go first.
+				s.queued, kick = true, true
+				b.waiting = append(b.waiting, s)
+			default:
 				failed = append(failed, b.startLocked(s, now)...)
 			}
 		}

@@ -62,10 +62,25 @@ func (s *Stream) Close() {
 		}
 	}
 	s.waiting = nil
+	b.hurryLocked(s)
 	var failed []result
 	if released || s.queued {
 		failed = b.kickLocked(time.Now())
 	}
 	b.mu.Unlock()
 	b.settle(failed)
+}
+
+// hurryLocked lets an exclusive action that nobody waits for any more have its
+// link no longer than an ordinary one: a synchronous Originate may ring for
+// hours.
+func (b *Backend) hurryLocked(s *Stream) {
+	latest := time.Now().Add(b.options.ActionTimeout)
+	for _, l := range b.links {
+		if len(l.inflight) > 0 && l.taken {
+			if p := l.inflight[0]; p.stream == s && p.deadline.After(latest) {
+				p.deadline = latest
+			}
+		}
+	}
 }

@@ -73,7 +73,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		return s.refuse(a, "Too many actions in flight")
 	}
 	progress := new(backend.Progress)
-	sl := &slot{pbx: v.index, named: a.ID() != "", progress: progress}
+	sl := &slot{pbx: v.index, named: a.ID() != "", counted: 2 * int64(a.Size()), progress: progress}
 	s.add(sl)
 	request := backend.Request{
 		Action: a, Progress: progress, Done: s.answered(sl, v.pbx, a.ID()),

@@ -141,6 +141,10 @@ func (c *certificate) read() (changed bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("TLS certificate: %w", err)
 		}
+		if !info.Mode().IsRegular() {
+			// To open a pipe would wait for its writer, and hold up a client.
+			return false, fmt.Errorf("TLS certificate: %s is no regular file", name)
+		}
 		stamp[i] = fileStamp{info.ModTime(), info.Size()}
 	}
 	if stamp == before {

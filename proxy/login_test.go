@@ -113,9 +113,14 @@ func TestAuthLimit(t *testing.T) {
 	if !refused() {
 		t.Fatal("one too many was greeted")
 	}
-	// The place is free as soon as the client can see the end.
+	// One whose session is over counts until it is gone.
 	third.Send("Action: Logoff")
 	third.ExpectClosed()
+	if !refused() {
+		t.Fatal("a place was free while its client was still there")
+	}
+	third.Close()
+	eventually(t, "there is a place", func() bool { return !refused() })
 	fourth := w.dial()
 	// A client that vanished gives its place back, too.
 	second.Close()

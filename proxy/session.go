@@ -247,8 +247,13 @@ func (s *Session) hangUp() {
 
 // close gives back what the session holds, once there is nothing more to read
 // or to write.
+//
+// Who was logged in can be back at once. A stranger counts until its socket is
+// gone, or authlimit would bound nothing.
 func (s *Session) close() {
-	s.srv.uncount(s)
+	if s.user != nil {
+		s.srv.uncount(s)
+	}
 	s.mu.Lock()
 	s.slots, s.held, s.heldLost = nil, nil, 0
 	s.account.close()

@@ -46,7 +46,7 @@ type slot struct {
 	// Guarded by Session.mu
 	done    bool
 	answer  []byte
-	counted bool // the answer is in Session.slotBytes
+	counted int64 // bytes of the action, then of the answer, in Session.slotBytes
 }
 
 // heldEvent is an event that came while an action was under way that may have
@@ -64,6 +64,7 @@ func (s *Session) add(sl *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = append(s.slots, sl)
+	s.slotBytes += sl.counted
 	s.flushLocked()
 }
 
@@ -139,9 +140,9 @@ func (s *Session) flushLocked() {
 			continue
 		}
 		kept = append(kept, sl)
-		if !sl.counted {
-			sl.counted = sl.done
-			s.slotBytes += int64(len(sl.answer))
+		if sl.done {
+			s.slotBytes += int64(len(sl.answer)) - sl.counted
+			sl.counted = int64(len(sl.answer))
 		}
 		unnamed = unnamed || !sl.named
 		if s.tagged && sl.pbx != noPBX {
@@ -163,8 +164,8 @@ func (s *Session) queueLocked(sl *slot) {
 	if sl.apply != nil {
 		sl.apply()
 	}
-	if sl.counted {
-		s.slotBytes -= int64(len(sl.answer))
+	if sl.counted > 0 {
+		s.slotBytes -= sl.counted
 		s.account.set(s.slotBytes + s.heldBytes)
 	}
 	if len(sl.answer) > 0 {

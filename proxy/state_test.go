@@ -98,17 +98,17 @@ func TestPBXLostAndBack(t *testing.T) {
 // before the session ends.
 func TestPBXLostWhileAsked(t *testing.T) {
 	w := newWorld(t, setup{users: strings.ReplaceAll(stateUsers, "pbx = west", "")})
-	w.sims["east"].Handle("Getvar", func(*simpbx.Request) {}) // no answer
+	w.sims["east"].Handle("Setvar", func(*simpbx.Request) {}) // no answer
 	stays, goes := w.login("eastonly"), w.login("closing")
 	for _, c := range []*amiclient.Client{stays, goes} {
-		c.Send("Action: Getvar", "ActionID: 1")
+		c.Send("Action: Setvar", "ActionID: 1")
 		c.Send("Action: Ping", "ActionID: 2")
-		c.Send("Action: Getvar", "ActionID: 3")
+		c.Send("Action: Setvar", "ActionID: 3")
 	}
 	eventually(t, "all have arrived", func() bool {
 		n := 0
 		for _, r := range w.sims["east"].Received() {
-			if r.Name == "Getvar" {
+			if r.Name == "Setvar" {
 				n++
 			}
 		}

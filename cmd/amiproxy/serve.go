@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -72,9 +73,20 @@ func runServer(ctx context.Context, cfg *config.Config, log *zap.Logger, started
 	}
 	<-ctx.Done()
 	log.Info("stopping")
-	srv.Shutdown(stopTimeout)
-	log.Info("stopped")
-	return nil
+	stopped := make(chan struct{})
+	go func() {
+		srv.Shutdown(stopTimeout)
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		log.Info("stopped")
+		return nil
+	case <-time.After(stopTimeout + time.Second):
+		// Something waits for what is no client and no PBX, a file perhaps. The
+		// end of the program ends it.
+		return failure{errors.New("not everything ended in time")}
+	}
 }
 
 // surviveHangups makes SIGHUP a line in the log instead of the end, until the
