@@ -284,6 +284,55 @@ func TestExclusiveIsNotStarved(t *testing.T) {
 	}
 }
 
+// Streams with much exclusive work of their own take turns with those that
+// have little.
+func TestExclusiveActionsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
+		for _, name := range []string{"QueueRule", "Command"} {
+			w.pbx.Handle(name, func(r *simpbx.Request) {
+				r.Sleep(10 * time.Millisecond)
+				r.Reply("Success", "")
+			})
+		}
+		w.start()
+		const greedy, each = 4, 50
+		for range greedy {
+			s := w.b.NewStream(nil)
+			for range each {
+				w.send(s, "Action: QueueRule")
+			}
+		}
+		w.pbx.Forget()
+		w.want(w.do("Action: Command", "Command: core show version"), "Response: Success|")
+		if n := len(w.received("QueueRule")); n > 2*greedy {
+			t.Errorf("answered after %d others", n)
+		}
+		w.stop()
+	})
+}
+
+// A call that nobody waits for any more does not keep its link for as long as
+// it may ring.
+func TestOrphanedOriginate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2, ActionTimeout: 10 * time.Second})
+		w.start()
+		w.gate("Originate")
+		s := w.b.NewStream(nil)
+		w.send(s, "Action: Originate", "Timeout: 86400000")
+		s.Close()
+		start := time.Now()
+		w.await("the link to be cut", func() bool { return w.b.Stats().Losses.Load() > 0 })
+		w.await("a new one", func() bool { return w.connected() == 2 })
+		w.want(w.do("Action: Setvar", "Variable: A"), "Response: Success|Message: Variable Set|")
+		if d := time.Since(start); d < 10*time.Second || d > 15*time.Second {
+			t.Errorf("after %v", d)
+		}
+		w.stop()
+	})
+}
+
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newBubble(t, simpbx.Options{}, Options{Links: 2, ActionTimeout: 10 * time.Second})

@@ -93,38 +93,44 @@ func TestRefusedLoginOutlivesAuthTimeout(t *testing.T) {
 func TestAuthLimit(t *testing.T) {
 	w := newWorld(t, setup{general: "authlimit = 2"})
 	first, second := w.dial(), w.dial()
-	refused := func() bool {
+	// greeted is a client that was let in, nil if it was not.
+	greeted := func() net.Conn {
 		conn, err := net.Dial("tcp", w.addr())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := amiclient.New(t, conn)
-		defer c.Close()
+		t.Cleanup(func() { conn.Close() })
 		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 		got, err := io.ReadAll(io.LimitReader(conn, 1))
-		return len(got) == 0 && err == nil
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) == 0 {
+			return nil
+		}
+		return conn
 	}
-	if !refused() {
+	if greeted() != nil {
 		t.Fatal("a third was greeted")
 	}
 	// Who is logged in does not count.
 	first.Login("full", "full-secret", "Events: off")
 	third := w.dial()
-	if !refused() {
+	if greeted() != nil {
 		t.Fatal("one too many was greeted")
 	}
 	// One whose session is over counts until it is gone.
 	third.Send("Action: Logoff")
 	third.ExpectClosed()
-	if !refused() {
+	if greeted() != nil {
 		t.Fatal("a place was free while its client was still there")
 	}
 	third.Close()
-	eventually(t, "there is a place", func() bool { return !refused() })
-	fourth := w.dial()
+	var fourth net.Conn
+	eventually(t, "there is a place", func() bool { fourth = greeted(); return fourth != nil })
 	// A client that vanished gives its place back, too.
 	second.Close()
-	eventually(t, "there is a place again", func() bool { return !refused() })
+	eventually(t, "there is a place again", func() bool { return greeted() != nil })
 	fourth.Close()
 	first.ExpectNothing()
 	w.awaitReason(reasonAuthLimit)
