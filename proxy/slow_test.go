@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -242,4 +243,25 @@ func TestStrangersHoldLittle(t *testing.T) {
 		}
 	}
 	w.awaitReason(reasonAnswerLimit)
+}
+
+// So do actions that a PBX has not answered.
+func TestTotalLimitCountsActions(t *testing.T) {
+	w := newWorld(t, setup{general: "totallimit = 2M"})
+	release := make(chan struct{})
+	defer close(release)
+	w.sims["east"].Handle("UserEvent", func(r *simpbx.Request) {
+		select {
+		case <-release:
+		case <-r.Done():
+		}
+	})
+	lines := append([]string{"Action: UserEvent"}, slices.Repeat([]string{"Fill: " + strings.Repeat("x", 1000)}, 100)...)
+	for range 10 {
+		c := w.login("full", "Events: off")
+		for range 3 {
+			c.Send(lines...)
+		}
+	}
+	w.awaitReason(reasonTotalLimit)
 }

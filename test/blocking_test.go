@@ -99,12 +99,12 @@ func TestBusy(t *testing.T) {
 			fourth.Send("Action: Command", "Command: core show version", "ActionID: too many")
 			other := p.login(t, "ops", "Events: off")
 			useWhileBlocked(other, "before")
-			callers[2].ExpectNext("Response: Error", "ActionID: call-2", "Message: Server east is busy")
 			fourth.ExpectNext("Response: Error", "ActionID: too many", "Message: Server east is busy")
 			useWhileBlocked(other, "behind")
 
 			direct.Do("Action: Setvar", "Variable: GO", "Value: 1")
-			for i, c := range callers[:2] {
+			// The third Originate may wait for as long as it may ring.
+			for i, c := range callers {
 				c.ExpectNext("Response: Success", fmt.Sprintf("ActionID: call-%d", i))
 			}
 			for _, c := range callers {
