@@ -16,8 +16,8 @@ import (
 // it, and through the proxy.
 func BenchmarkAction(b *testing.B) {
 	w := newWorld(b, setup{})
-	w.sims["east"].Handle("Getvar", func(r *simpbx.Request) {
-		r.Reply("Success", "", "Variable", r.Get("Variable"), "Value", "1")
+	w.sims["east"].Handle("MailboxCount", func(r *simpbx.Request) {
+		r.Reply("Success", "Mailbox Message Count", "Mailbox", r.Get("Mailbox"), "NewMessages", "1")
 	})
 	for _, clients := range []int{1, 16} {
 		for _, way := range []struct{ name, addr, user, secret string }{
@@ -62,7 +62,7 @@ type caller struct {
 	r    *bufio.Reader
 }
 
-var getvar = []byte("Action: Getvar\r\nActionID: 1\r\nVariable: x\r\n\r\n")
+var mailboxCount = []byte("Action: MailboxCount\r\nActionID: 1\r\nMailbox: 100@default\r\n\r\n")
 
 func newCaller(b *testing.B, addr, user, secret string) *caller {
 	conn, err := net.Dial("tcp", addr)
@@ -88,7 +88,7 @@ func newCaller(b *testing.B, addr, user, secret string) *caller {
 }
 
 func (c *caller) call() error {
-	if _, err := c.conn.Write(getvar); err != nil {
+	if _, err := c.conn.Write(mailboxCount); err != nil {
 		return err
 	}
 	for {
