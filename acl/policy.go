@@ -27,6 +27,8 @@ type Options struct {
 	Read, Write ami.Class
 	// Hardening makes the policy stricter than the PBX; see [Policy.May].
 	Hardening bool
+	// Filters are the user's event filters; a session may add to them.
+	Filters []Filter
 }
 
 // String describes the options without the secret.
@@ -45,6 +47,7 @@ type Policy struct {
 	lists       []List
 	read, write ami.Class
 	hardening   bool
+	filters     *Filters
 	// secret is behind a function, which is all that fmt can show of it, even
 	// where it cannot call Format: in a field that is not exported.
 	secret func() *secretValue
@@ -56,6 +59,9 @@ func New(o Options) *Policy {
 	p := &Policy{
 		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening,
 		secret: func() *secretValue { return secret },
+	}
+	if len(o.Filters) > 0 {
+		p.filters = p.filters.With(o.Filters...)
 	}
 	for _, l := range o.Lists {
 		if l == nil {
@@ -81,6 +87,10 @@ func (p *Policy) Read() ami.Class { return p.read }
 
 // Write are the classes of actions that the user may send.
 func (p *Policy) Write() ami.Class { return p.write }
+
+// Filters are what the user's sessions start with, nil when the user has none.
+// They say which of the events that a session [Policy.Sees] it gets.
+func (p *Policy) Filters() *Filters { return p.filters }
 
 // String describes the policy without the secret.
 func (p *Policy) String() string {
