@@ -49,6 +49,11 @@ type General struct {
 	Challenge bool
 	// BrokenEventsAction is manager.conf's brokeneventsaction.
 	BrokenEventsAction bool
+	// TimestampEvents adds a Timestamp to events that have none.
+	TimestampEvents bool
+	// DisabledEvents are the names of the events that no session gets, exact
+	// and with regard to case (manager.c: __manager_event_sessions_va).
+	DisabledEvents []string
 
 	// QueueLimit bounds the events, AnswerLimit the answers that wait for one
 	// client, TotalLimit all that waits for all clients. Bytes.
@@ -81,4 +86,15 @@ type User struct {
 	CloseWhenPBXLost bool
 	// SharedIDs shows a user's ActionIDs in events to all sessions of the user.
 	SharedIDs bool
+	// WriteTimeout is how long a client may take nothing while something waits
+	// for it; 0: no limit but QueueLimit.
+	WriteTimeout time.Duration
+	// CommandFollows gives the output of the action Command in the form of
+	// Asterisk 13 and older (compat = command-follows).
+	CommandFollows bool
+	// SetVars are variables for the channels that the user originates, each
+	// "NAME=value" with a name that is not empty, in file order. Asterisk sets
+	// the last one first, and the request's own after all of them (manager.c:
+	// action_originate).
+	SetVars []string
 }

@@ -75,6 +75,8 @@ httptimeout = 5
 allowmultiplelogin = no
 displayconnects = no
 brokeneventsaction = yes
+timestampevents = yes
+disabledevents = Newexten,  VarSet
 defaultpbx = WEST
 banner = Asterisk Call Manager/9.9.9
 challenge = no
@@ -125,6 +127,11 @@ fullybooted = no
 pbxlost = close
 sharedids = yes
 hardening = yes
+writetimeout = 1500
+setvar = A=b,"c\d(e
+setvar = CHANNEL(language)=de
+setvar = A=
+compat = Command-Follows
 `
 	c, err := world(testFiles(), testEnv).Parse("etc/a.conf", []byte(strings.Replace(text, "west.secret", "../west.secret", 1)))
 	if err != nil {
@@ -146,6 +153,8 @@ hardening = yes
 			DefaultPBX:         "west",
 			Banner:             "Asterisk Call Manager/9.9.9",
 			BrokenEventsAction: true,
+			TimestampEvents:    true,
+			DisabledEvents:     []string{"Newexten", "VarSet"},
 			QueueLimit:         64 << 10,
 			AnswerLimit:        2 << 20,
 			TotalLimit:         3 << 30,
@@ -187,6 +196,9 @@ hardening = yes
 				PBXs: []string{"East", "west"}, DefaultPBX: "East",
 				AllowMultipleLogin: true, DisplayConnects: true, DropEvents: true,
 				QueueLimit: 100000, CloseWhenPBXLost: true, SharedIDs: true,
+				WriteTimeout:   1500 * time.Millisecond,
+				SetVars:        []string{`A=b,"c\d(e`, "CHANNEL(language)=de", "A="},
+				CommandFollows: true,
 			},
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDeployExample: the example loads without a word, given the variables and
@@ -95,7 +96,7 @@ func TestDeployManagerConf(t *testing.T) {
 		t.Fatal("no section amiproxy")
 	}
 	o := u.options
-	if o.Read.String() != o.Write.String() || o.Read&1 == 0 || u.writeTimeout != 10000 || !u.AllowMultipleLogin {
+	if o.Read.String() != o.Write.String() || o.Read&1 == 0 || u.WriteTimeout != 10*time.Second || !u.AllowMultipleLogin {
 		t.Error("wrong rights or writetimeout")
 	}
 	for addr, want := range map[string]bool{"10.0.0.2": true, "10.0.0.3": false, "2001:db8::1": false} {

@@ -60,8 +60,8 @@ var generalKeys = append(listenerKeys("port", func(g *generalDraft) *listener { 
 	{name: "authlimit", set: integer(func(g *generalDraft) *int { return &g.AuthLimit }, 1, 1_000_000)},
 	{name: "allowmultiplelogin", set: boolean(func(g *generalDraft) *bool { return &g.allowMultiple })},
 	{name: "displayconnects", set: boolean(func(g *generalDraft) *bool { return &g.displayConnects })},
-	{name: "timestampevents", set: notYet[generalDraft]("no")},
-	{name: "disabledevents", many: true, set: notYet[generalDraft]("")},
+	{name: "timestampevents", set: boolean(func(g *generalDraft) *bool { return &g.TimestampEvents })},
+	{name: "disabledevents", set: setDisabledEvents},
 	{name: "brokeneventsaction", set: boolean(func(g *generalDraft) *bool { return &g.BrokenEventsAction })},
 	// Our own.
 	{name: "aclfile", set: file(func(g *generalDraft) *path { return &g.aclFile })},
@@ -97,6 +97,28 @@ func setBanner(v *value, g *generalDraft) {
 			v.warnf("clients look for a greeting that begins with Asterisk Call Manager")
 		}
 	}
+}
+
+// setDisabledEvents takes names of events. As in Asterisk the last line
+// replaces those before it (manager.c: load_disabledevents).
+func setDisabledEvents(v *value, g *generalDraft) {
+	g.DisabledEvents = nil
+	if v.text == "" {
+		return
+	}
+	names, ok := list(v.text)
+	if !ok {
+		v.errorf("%s has an empty name in it", v.shown())
+		return
+	}
+	for name := range strings.SplitSeq(v.text, ",") {
+		// strings.c: ast_in_delimited_string skips the blanks before a name only.
+		if name[len(name)-1] <= ' ' {
+			v.warnf("%s has a blank before a comma: Asterisk would take it for a part of the name", v.shown())
+			break
+		}
+	}
+	g.DisabledEvents = names
 }
 
 // loadGeneral reads [general]; s is nil if there is none.

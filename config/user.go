@@ -1,9 +1,11 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/amiproxy/amiproxy/acl"
 )
@@ -22,8 +24,6 @@ type userDraft struct {
 	acls  []aclName
 	// pbxs are the names in the pbx line.
 	pbxs []string
-	// writeTimeout is checked and not used.
-	writeTimeout int
 }
 
 type aclName struct {
@@ -41,15 +41,15 @@ var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }
 	{name: "write", set: classes(func(u *userDraft) *acl.Options { return &u.options }, false)},
 	{name: "allowmultiplelogin", set: boolean(func(u *userDraft) *bool { return &u.AllowMultipleLogin })},
 	{name: "displayconnects", set: boolean(func(u *userDraft) *bool { return &u.DisplayConnects })},
-	{name: "writetimeout", set: setWriteTimeout},
-	{name: "eventfilter", many: true, set: notYet[userDraft]()},
-	{name: "setvar", many: true, set: notYet[userDraft]()},
+	{name: "writetimeout", set: duration(func(u *userDraft) *time.Duration { return &u.WriteTimeout }, time.Millisecond, 1, 100*time.Millisecond, (1<<31-1)*time.Millisecond)},
+	{name: "eventfilter", many: true, set: addFilter},
+	{name: "setvar", many: true, set: addSetVar},
 	// Our own.
 	{name: "pbx", set: setPBXs},
 	{name: "defaultpbx", set: text(func(u *userDraft) *string { return &u.DefaultPBX }, nil)},
 	{name: "slowclient", set: choice(func(u *userDraft) *bool { return &u.DropEvents }, "close", "drop")},
 	{name: "queuelimit", set: size(func(u *userDraft) *int64 { return &u.QueueLimit }, leastQueue, mostQueue)},
-	{name: "compat", set: notYet[userDraft]("none", "")},
+	{name: "compat", set: setCompat},
 	{name: "fullybooted", set: boolean(func(u *userDraft) *bool { return &u.FullyBooted })},
 	{name: "pbxlost", set: choice(func(u *userDraft) *bool { return &u.CloseWhenPBXLost }, "keep", "close")},
 	{name: "sharedids", set: boolean(func(u *userDraft) *bool { return &u.SharedIDs })},
@@ -69,10 +69,76 @@ func setACL(v *value, u *userDraft) {
 	}
 }
 
-// setWriteTimeout judges manager.conf's writetimeout and stores it nowhere.
-func setWriteTimeout(v *value, u *userDraft) {
-	integer(func(u *userDraft) *int { return &u.writeTimeout }, 100, 1<<31-1)(v, u)
-	v.warnf("means nothing here: a slow client is judged by queuelimit and slowclient")
+// addFilter compiles an event filter. What stands in the brackets of the key
+// are its criteria; without any it is a legacy filter (manager.c:
+// manager_add_filter).
+func addFilter(v *value, u *userDraft) {
+	name, criteria, advanced := strings.Cut(v.key, "(")
+	if name != "eventfilter" {
+		v.warnf("Asterisk would ignore this filter: it knows eventfilter in small letters only")
+	}
+	criteria, closed := strings.CutSuffix(criteria, ")")
+	var f acl.Filter
+	var err error
+	switch {
+	case !advanced:
+		f, err = acl.NewFilter(v.text)
+	case !closed:
+		err = errors.New("no ) before the =, and criteria cannot hold a =")
+	default:
+		f, err = acl.NewAdvancedFilter(criteria, v.text)
+	}
+	if err != nil {
+		v.errorf("%s (Asterisk would skip this filter, and so let more events through)", err)
+		return
+	}
+	u.options.Filters = append(u.options.Filters, f)
+}
+
+const (
+	// maxSetVar is the longest setvar in bytes: Asterisk cuts what is longer
+	// (manager.c: varbuf is 256 bytes with the NUL).
+	maxSetVar = 255
+	// maxSetVars is how many there may be: each becomes a line of the user's
+	// Originate, which has 128 lines at most.
+	maxSetVars = 64
+)
+
+// addSetVar takes a variable for the channels that the user originates. What
+// it holds is shown to nobody: it may be secret.
+func addSetVar(v *value, u *userDraft) {
+	name, _, ok := strings.Cut(v.text, "=")
+	switch {
+	case !ok:
+		v.errorf("no NAME=value (Asterisk would ignore it)")
+	case name == "":
+		v.errorf("no name before the = of the value")
+	case len(v.text) > maxSetVar:
+		v.errorf("longer than %d bytes (Asterisk would cut it)", maxSetVar)
+	case len(u.SetVars) == maxSetVars:
+		v.errorf("more than %d of them: they would leave no room for the headers of an Originate", maxSetVars)
+	default:
+		if trim(name) != name {
+			v.warnf("the blank before the = of the value is part of the name of the variable, as in Asterisk")
+		}
+		u.SetVars = append(u.SetVars, v.text)
+	}
+}
+
+// setCompat takes what the user wants of older releases.
+func setCompat(v *value, u *userDraft) {
+	u.CommandFollows = false
+	if v.text == "" || fold(v.text) == "none" {
+		return
+	}
+	for name := range strings.SplitSeq(v.text, ",") {
+		switch name = trim(name); fold(name) {
+		case "command-follows":
+			u.CommandFollows = true
+		default:
+			v.errorf("there is no %q: there are none and command-follows", name)
+		}
+	}
 }
 
 func setPBXs(v *value, u *userDraft) {
