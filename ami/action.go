@@ -154,9 +154,12 @@ func skipBlanks(v string) string {
 // event, so all others are sent as they are, and id replaces the client's where
 // it stood.
 //
+// The lines of more are sent behind the action's own, as they are: ready
+// headers of ours, without line ends.
+//
 // A fault means that the result would break Asterisk's limits and that nothing
 // was appended.
-func (a *Action) AppendForward(dst []byte, id string) ([]byte, Fault) {
+func (a *Action) AppendForward(dst []byte, id string, more ...string) ([]byte, Fault) {
 	name := a.Name()
 	userEvent := equalFold(name, "UserEvent")
 	inPlace := userEvent && a.ID() != ""
@@ -180,6 +183,9 @@ func (a *Action) AppendForward(dst []byte, id string) ([]byte, Fault) {
 		default:
 			w.line(key+": ", skipBlanks(value))
 		}
+	}
+	for _, line := range more {
+		w.line("", line)
 	}
 	if w.fault != FaultNone {
 		return dst, w.fault
@@ -206,6 +212,20 @@ func (a *Action) line(i int) string {
 		return a.text[:a.ends[0]]
 	}
 	return a.text[a.ends[i-1]:a.ends[i]]
+}
+
+// VariableHeader is a Variable header that sets exactly one variable, from
+// "NAME=value": what Asterisk takes the header apart by (commas, quotes,
+// brackets and the backslash: app.c: __ast_app_separate_args) is escaped.
+func VariableHeader(assignment string) string {
+	b := []byte("Variable: ")
+	for i := range len(assignment) {
+		if strings.IndexByte("\\\",()[]", assignment[i]) >= 0 {
+			b = append(b, '\\')
+		}
+		b = append(b, assignment[i])
+	}
+	return string(b)
 }
 
 // forward writes the lines of an action and minds the limits of the reader at

@@ -174,6 +174,75 @@ func TestAppendForwardLimits(t *testing.T) {
 	}
 }
 
+// Lines of ours come last, and count like the others.
+func TestAppendForwardMore(t *testing.T) {
+	const head = "Action: Originate\r\nActionID: amiproxy-0-1\r\n"
+	a := parse(t, "Action: Originate\nVariable: a=1\nVariable: b=2\n\n")
+	got, fault := a.AppendForward(nil, "amiproxy-0-1", "Variable: c=3", "Variable: a=4")
+	want := head + "Variable: a=1\r\nVariable: b=2\r\nVariable: c=3\r\nVariable: a=4\r\n\r\n"
+	if string(got) != want || fault != FaultNone {
+		t.Errorf("got %q, %v", got, fault)
+	}
+	many := make([]string, MaxHeaders-4)
+	for i := range many {
+		many[i] = "Variable: x=1"
+	}
+	if _, fault := a.AppendForward(nil, "amiproxy-0-1", many...); fault != FaultNone {
+		t.Errorf("as many as fit: %v", fault)
+	}
+	if got, fault := a.AppendForward([]byte("x"), "amiproxy-0-1", append(many, "y: z")...); fault != FaultTooManyLines || string(got) != "x" {
+		t.Errorf("one too many: %q, %v", got, fault)
+	}
+	if _, fault := a.AppendForward(nil, "amiproxy-0-1", strings.Repeat("x", MaxLine)); fault != FaultLineTooLong {
+		t.Errorf("too long: %v", fault)
+	}
+}
+
+// A Variable header of ours is one variable to Asterisk, whatever it holds.
+func TestVariableHeader(t *testing.T) {
+	if got := VariableHeader(`A(b)=a,b="c\d[e`); got != `Variable: A\(b\)=a\,b=\"c\\d\[e` {
+		t.Errorf("got %s", got)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOf(rapid.RuneFrom([]rune(`ab=,"\()[]{}$; é`))).Draw(t, "text")
+		value, ok := strings.CutPrefix(VariableHeader(text), "Variable: ")
+		if got := appArguments(value); !ok || len(got) != 1 || got[0] != text {
+			t.Fatalf("%q is read as %q", text, got)
+		}
+	})
+}
+
+// appArguments takes a text apart as the arguments of an application are
+// (app.c: __ast_app_separate_args).
+func appArguments(s string) []string {
+	all := []string{""}
+	parens, brackets, quoted := 0, 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			quoted = !quoted
+			continue
+		case c == '\\':
+			if i++; i == len(s) {
+				return all
+			}
+		case c == '(':
+			parens++
+		case c == ')':
+			parens = max(0, parens-1)
+		case c == '[':
+			brackets++
+		case c == ']':
+			brackets = max(0, brackets-1)
+		case c == ',' && parens == 0 && brackets == 0 && !quoted:
+			all = append(all, "")
+			continue
+		}
+		all[len(all)-1] += s[i : i+1]
+	}
+	return all
+}
+
 var someName = rapid.SampledFrom([]string{
 	"Action", "action", "ActionID", "ACTIONID", "Server", "sErver", "Channel", "channel",
 	"Variable", "variable", "Data", "UserEvent", "Foo ", " Foo", "Foo", "Action ", "",

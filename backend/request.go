@@ -15,6 +15,8 @@ type Request struct {
 	// Action is sent under an ActionID of our own; its own comes back in the
 	// answer.
 	Action *ami.Action
+	// Headers are lines to add to it, ready and without line ends.
+	Headers []string
 	// Server, if not empty, is added to the frames of the answer.
 	Server string
 	// Progress, if not nil, is kept up to date.
@@ -100,7 +102,7 @@ func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
 		p.single = info.Kind == ami.KindSingle
 		p.judge(info.Name)
 	}
-	frame, fault := r.Action.AppendForward(nil, id)
+	frame, fault := r.Action.AppendForward(nil, id, r.Headers...)
 	if fault != ami.FaultNone {
 		return nil, &FaultError{fault}
 	}

@@ -78,6 +78,9 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	request := backend.Request{
 		Action: a, Progress: progress, Done: s.answered(sl, v.pbx, a.ID()),
 	}
+	if name == "originate" {
+		request.Headers = s.setVars()
+	}
 	if s.tagged {
 		request.Server = v.Name()
 	}
@@ -89,6 +92,18 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), message))
 	}
 	return true
+}
+
+// setVars are the user's own variables for a channel that it originates.
+// Asterisk sets the variables of an action from the last to the first, and
+// those of the user before all of them (manager.c: action_originate): behind
+// the client's own, the lines make the same order.
+func (s *Session) setVars() []string {
+	var lines []string
+	for _, assignment := range s.user.SetVars {
+		lines = append(lines, ami.VariableHeader(assignment))
+	}
+	return lines
 }
 
 // isAction reports whether any PBX that the session sees has the action.
