@@ -22,6 +22,8 @@ all: build
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/amiproxy ./cmd/amiproxy
 
+# Tests that compare with a real Asterisk add their counts to the file AMIPROXY_REPORT
+# (test/report_test.go), which is shown at the end, whatever the end is.
 # With AMIPROXY_CI=1 a skipped test is a failed one. Results are never taken from the
 # cache, which knows nothing of the programs that tests run.
 test:
@@ -32,8 +34,10 @@ test:
 	*) exit 1 ;; \
 	esac; \
 	go vet ./...; \
+	AMIPROXY_REPORT=$$(mktemp); export AMIPROXY_REPORT; log=; \
+	trap 'if [ -s "$$AMIPROXY_REPORT" ]; then echo "make test: compared with real Asterisk:"; cat "$$AMIPROXY_REPORT"; fi; rm -f "$$AMIPROXY_REPORT" "$$log"' EXIT; \
 	if [ "$${AMIPROXY_CI:-}" = 1 ]; then \
-		log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+		log=$$(mktemp); \
 		go test -race -count=1 -timeout 20m -v ./... 2>&1 | tee "$$log" | { grep --line-buffered -Ev '^(=== | *--- PASS)' || :; }; \
 		skipped=$$(awk '/^ *--- SKIP: / { name[n++] = $$3 } /^(ok|FAIL) *\t/ { for (i = 0; i < n; i++) print "  " $$2 " " name[i]; n = 0 }' "$$log"); \
 		if [ -n "$$skipped" ]; then printf 'make test: with AMIPROXY_CI=1 no test may be skipped; these were, for the reasons above:\n%s\n' "$$skipped"; exit 1; fi; \

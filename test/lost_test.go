@@ -411,8 +411,7 @@ func TestProxyIsThereFirst(t *testing.T) {
 				}
 				for proxyUser, user := range map[string]string{pbx.Name() + "only": "full", pbx.Name() + "caller": "limited"} {
 					list := func(user, addr string) string {
-						s := script{name: "ListCommands", writes: []string{logIn(user) + action("Action: ListCommands", "ActionID: 1") + goodbye}}
-						return string(s.play(t, addr))
+						return new(stage).play(addr, raw("", logIn(user)+action("Action: ListCommands", "ActionID: 1")+goodbye)).text
 					}
 					want := withoutNotBuilt(list(user, pbx.Addr()))
 					var got string
