@@ -98,15 +98,38 @@ func (r *ActionReader) readLine() ([]byte, error) {
 			continue
 		}
 		seen = len(window)
-		if r.start > 0 && len(r.buf)-r.start < MaxLine {
-			copy(r.buf[:], pending)
-			r.start, r.end = 0, len(pending)
-		}
+		r.makeRoom()
 		n, err := r.src.Read(r.buf[r.end:])
 		r.end += n
 		if n == 0 && err != nil {
 			return nil, err
 		}
+	}
+}
+
+// Await waits until the client sends something, or the source fails, whose
+// error it returns. What it sends is for the next Read. Bytes that came along
+// with the last action do not end the wait, unless they are more than Asterisk
+// would have taken along (manager.c: inbuf holds MaxLine bytes).
+func (r *ActionReader) Await() error {
+	if r.end-r.start >= MaxLine {
+		return nil
+	}
+	r.makeRoom()
+	n, err := r.src.Read(r.buf[r.end:])
+	r.end += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// makeRoom moves the unread bytes, fewer than MaxLine, to where as many fit
+// behind them.
+func (r *ActionReader) makeRoom() {
+	if r.start > 0 && len(r.buf)-r.start < MaxLine {
+		r.end = copy(r.buf[:], r.buf[r.start:r.end])
+		r.start = 0
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/internal/queue"
 )
 
@@ -27,15 +26,18 @@ func (s *Session) queueAnswer(frame []byte) {
 	}
 }
 
-// queueEventLocked queues an event unless the mask, which may have changed
-// since it came, is against it (process_events tests again, too).
-func (s *Session) queueEventLocked(class ami.Class, frame []byte) {
-	if !s.sees(class) {
+// queueEventLocked queues an event unless the mask or the filters, which may
+// have changed since it came, are against it (process_events tests again, too).
+func (s *Session) queueEventLocked(e *heldEvent) {
+	if !s.sees(e.class) {
 		return
 	}
-	for errors.Is(s.out.PutEvent(frame), queue.ErrOverflow) {
+	if a := s.audience.Load(); a != e.passed && !a.passes(e.frame) {
+		return
+	}
+	for errors.Is(s.out.PutEvent(e.frame), queue.ErrOverflow) {
 		queued, _ := s.out.Size()
-		if !s.makeRoom(queued, len(frame), s.user.QueueLimit, reasonSlowClient) {
+		if !s.makeRoom(queued, len(e.frame), s.user.QueueLimit, reasonSlowClient) {
 			return
 		}
 	}

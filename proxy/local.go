@@ -22,6 +22,8 @@ func init() {
 		"ping":         (*Session).ping,
 		"events":       (*Session).setEvents,
 		"listcommands": (*Session).listCommands,
+		"filter":       (*Session).addFilter,
+		"waitevent":    (*Session).waitEvent,
 	}
 }
 

@@ -46,9 +46,7 @@ func (s *Session) login(a *ami.Action) bool {
 	s.user = user
 	s.log = s.log.With(zap.String("user", username))
 	s.raw.SetReadDeadline(time.Time{})
-	if s.srv.isClosing() {
-		s.endReading()
-	}
+	s.keepEnd()
 	s.welcome(a)
 	return true
 }
@@ -81,6 +79,7 @@ func (s *Session) welcome(a *ami.Action) {
 	sl.apply = func() {
 		// The mask is first: a PBX that boots right now is seen as booted, or
 		// its event is seen, or both.
+		s.audience.Store(s.srv.audiences[s.user])
 		s.mask.Store(uint32(mask))
 		if s.user.FullyBooted && mask&ami.ClassSystem != 0 {
 			sl.answer = s.appendBooted(sl.answer)

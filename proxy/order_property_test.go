@@ -161,7 +161,7 @@ func (d *desk) event(pbx int) {
 		after: slices.Clone(d.sent[pbx]),
 	}
 	d.events = append(d.events, e)
-	d.s.putEvent(pbx, ami.ClassCall, []byte(e.text))
+	d.s.putEvent(heldEvent{pbx: pbx, class: ami.ClassCall, frame: []byte(e.text)})
 }
 
 // check judges what was written.
@@ -273,9 +273,9 @@ func TestHeldEvents(t *testing.T) {
 			progress := sentAction(false)
 			sl := &slot{progress: progress}
 			s.add(sl)
-			s.putEvent(0, ami.ClassCall, []byte("first "))
+			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("first ")})
 			time.Sleep(holdTime / 2)
-			s.putEvent(0, ami.ClassCall, []byte("second "))
+			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("second ")})
 			progress.list.Store(list)
 			time.Sleep(holdTime/2 + time.Millisecond)
 			synctest.Wait()
@@ -304,10 +304,10 @@ func TestEventsWaitForAListThatWaits(t *testing.T) {
 		list := &slot{pbx: 1, progress: sentAction(true)}
 		s.add(slow)
 		s.add(list)
-		s.putEvent(1, ami.ClassCall, []byte("event "))
+		s.putEvent(heldEvent{pbx: 1, class: ami.ClassCall, frame: []byte("event ")})
 		s.fill(list, []byte("list "))
 		time.Sleep(time.Minute)
-		s.putEvent(0, ami.ClassCall, []byte("other "))
+		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("other ")})
 		time.Sleep(time.Minute)
 		s.fill(slow, []byte("slow "))
 		if got, want := join(s.written()), "other slow list event "; got != want {
@@ -339,11 +339,11 @@ func TestHeldEventsAreBounded(t *testing.T) {
 		sl := &slot{progress: sentAction(true)}
 		s.add(sl)
 		for range 10 {
-			s.putEvent(0, ami.ClassCall, []byte(event))
+			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte(event)})
 		}
-		s.putEvent(0, ami.ClassCall, []byte("small, and late\n"))
+		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("small, and late\n")})
 		s.fill(sl, []byte("answer\n"))
-		s.putEvent(0, ami.ClassCall, []byte("next\n"))
+		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("next\n")})
 		want := "answer\n" + event + event + event + string(eventsLost(8)) + "next\n"
 		if got := join(s.written()); got != want {
 			t.Errorf("got %d bytes, want %d", len(got), len(want))
@@ -352,7 +352,7 @@ func TestHeldEventsAreBounded(t *testing.T) {
 		s = deskSession(t, smallQueues, "drops", false)
 		s.out.SetBounds(queueOptions(s))
 		s.add(&slot{progress: sentAction(false)})
-		s.putEvent(0, ami.ClassCall, []byte(strings.Repeat("x", 70_000)))
+		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte(strings.Repeat("x", 70_000))})
 		time.Sleep(2 * holdTime)
 		synctest.Wait()
 		if got := join(s.written()); got != string(eventsLost(1)) {
@@ -362,7 +362,7 @@ func TestHeldEventsAreBounded(t *testing.T) {
 		s = deskSession(t, smallQueues, "closes", false)
 		s.add(&slot{progress: sentAction(false)})
 		for range 4 {
-			s.putEvent(0, ami.ClassCall, []byte(event))
+			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte(event)})
 		}
 		if why := s.reason.Load(); why == nil || *why != reasonSlowClient {
 			t.Errorf("reason %v", why)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 	"sync"
 	"time"
@@ -12,12 +13,17 @@ import (
 // pbx is a PBX and the sessions that see it. It hands the PBX's events to them.
 type pbx struct {
 	*backend.Backend
-	index int // in Server.pbxs
+	index      int             // in Server.pbxs
+	timestamps bool            // timestampevents
+	unwanted   map[string]bool // disabledevents
 
 	// mu guards sessions. It is held while events are handed out, and comes
 	// before Session.mu.
 	mu       sync.RWMutex
 	sessions []*Session
+
+	// events counts the events handed out; owned by the goroutine that does it.
+	events uint64
 }
 
 func (p *pbx) subscribe(s *Session) {
@@ -42,12 +48,24 @@ func (p *pbx) unsubscribe(s *Session) {
 // Event gives an event to every session that may see it: the same bytes to all
 // who are to get the same.
 func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
-	v := variants{pbx: p, event: e}
+	if p.disabled(e.Frame) {
+		return
+	}
+	p.events++
+	v := variants{pbx: p, event: e, number: p.events, original: e.Frame}
+	if p.timestamps {
+		v.original = stamped(e.Frame, time.Now())
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for _, s := range p.sessions {
-		if s.sees(e.Class) {
-			s.putEvent(p.index, e.Class, v.forSession(s))
+		if !s.sees(e.Class) {
+			continue
+		}
+		named := e.Owner != nil && s.knows(e.Owner.(*Session))
+		frame := v.frame(s.tagged, named)
+		if a := s.audience.Load(); a.gets(&v, s.tagged, named, frame) {
+			s.putEvent(heldEvent{pbx: p.index, class: e.Class, frame: frame, passed: a})
 		}
 	}
 }
@@ -55,14 +73,15 @@ func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
 // variants are the forms of one event, each made when it is first needed:
 // with Server or without, with an ActionID or without.
 type variants struct {
-	pbx    *pbx
-	event  *backend.Event
-	frames [2][2][]byte
+	pbx      *pbx
+	event    *backend.Event
+	number   uint64
+	original ami.Frame
+	frames   [2][2][]byte
 }
 
-func (v *variants) forSession(s *Session) []byte {
-	named := v.event.Owner != nil && s.knows(v.event.Owner.(*Session))
-	frame := &v.frames[index(s.tagged)][index(named)]
+func (v *variants) frame(tagged, named bool) []byte {
+	frame := &v.frames[index(tagged)][index(named)]
 	if *frame != nil {
 		return *frame
 	}
@@ -70,15 +89,41 @@ func (v *variants) forSession(s *Session) []byte {
 	if named {
 		rewrite.NewID = v.event.OwnerID
 	}
-	if s.tagged {
+	if tagged {
 		rewrite.Server = v.pbx.Name()
 	}
 	if rewrite == (ami.Rewrite{}) {
-		*frame = v.event.Frame
+		*frame = v.original
 	} else {
-		*frame = rewrite.Append(make([]byte, 0, len(v.event.Frame)+64), v.event.Frame)
+		*frame = rewrite.Append(make([]byte, 0, len(v.original)+64), v.original)
 	}
 	return *frame
+}
+
+// disabled reports whether nobody is to get an event (disabledevents).
+func (p *pbx) disabled(f ami.Frame) bool {
+	return p.unwanted != nil && p.unwanted[string(f.Event())]
+}
+
+// stamped returns an event with a Timestamp, as timestampevents makes it
+// (manager.c: __manager_event_sessions_va): behind Privilege, seconds and
+// microseconds. One that the PBX has stamped is left as it is.
+func stamped(f ami.Frame, now time.Time) ami.Frame {
+	if _, ok := f.Get("Timestamp"); ok {
+		return f
+	}
+	end := 0 // of the second line
+	for range 2 {
+		i := bytes.IndexByte(f[end:], '\n')
+		if i < 0 {
+			return f
+		}
+		end += i + 1
+	}
+	g := make(ami.Frame, 0, len(f)+40)
+	g = append(g, f[:end]...)
+	g = ami.AppendHeader(g, "Timestamp", timestamp(now))
+	return append(g, f[end:]...)
 }
 
 func index(b bool) int {
@@ -96,13 +141,14 @@ func (s *Session) knows(owner *Session) bool {
 // State tells the sessions that the PBX came or went.
 func (p *pbx) State(_ *backend.Backend, state backend.State) {
 	frame := stateEvent(p.Name(), state)
+	unwanted := p.disabled(frame)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for _, s := range p.sessions {
 		if !state.Up && s.user.CloseWhenPBXLost && len(s.views) == 1 {
 			s.endWith(reasonPBXLost)
-		} else if s.sees(ami.ClassNone) {
-			s.putEvent(p.index, ami.ClassNone, frame)
+		} else if a := s.audience.Load(); !unwanted && s.sees(ami.ClassNone) && a.passes(frame) {
+			s.putEvent(heldEvent{pbx: p.index, class: ami.ClassNone, frame: frame, passed: a})
 		}
 	}
 }

@@ -21,12 +21,14 @@ import (
 // use by many goroutines once Start has returned.
 type Server struct {
 	// Static after construction
-	config  *config.Config
-	log     *zap.Logger
-	pbxs    []*pbx // in file order
-	total   queue.Total
-	stop    context.CancelFunc // ends the backends
-	context context.Context
+	config *config.Config
+	log    *zap.Logger
+	pbxs   []*pbx // in file order
+	total  queue.Total
+	// audiences are those that sessions are in from their login on, by user.
+	audiences map[*config.User]*audience
+	stop      context.CancelFunc // ends the backends
+	context   context.Context
 
 	certificate *certificate // of the TLS listener, nil if there is none
 
@@ -49,15 +51,26 @@ type Server struct {
 // a file that the configuration names cannot be used.
 func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 	srv := &Server{
-		config:   cfg,
-		log:      log,
-		total:    queue.Total{Limit: cfg.General.TotalLimit},
-		sessions: make(map[*Session]struct{}),
-		loggedIn: make(map[string]int),
+		config:    cfg,
+		log:       log,
+		total:     queue.Total{Limit: cfg.General.TotalLimit},
+		sessions:  make(map[*Session]struct{}),
+		loggedIn:  make(map[string]int),
+		audiences: make(map[*config.User]*audience),
+	}
+	for _, u := range cfg.Users {
+		srv.audiences[u] = newAudience(u.Policy.Filters(), len(cfg.PBXs))
+	}
+	var unwanted map[string]bool
+	for _, name := range cfg.General.DisabledEvents {
+		if unwanted == nil {
+			unwanted = make(map[string]bool)
+		}
+		unwanted[name] = true
 	}
 	srv.context, srv.stop = context.WithCancel(context.Background())
 	for i, options := range cfg.PBXs {
-		p := &pbx{index: i}
+		p := &pbx{index: i, timestamps: cfg.General.TimestampEvents, unwanted: unwanted}
 		b, err := backend.New(options, p, log)
 		if err != nil {
 			return nil, err

@@ -77,6 +77,8 @@ type Session struct {
 	// mask is the event mask: read classes and what Events asked for. Changed
 	// under mu, read without.
 	mask atomic.Uint32
+	// audience holds its event filters; changed and read as mask is.
+	audience atomic.Pointer[audience]
 
 	// Guarded by Server.mu
 	counts      counts
@@ -88,6 +90,8 @@ type Session struct {
 	held      []heldEvent
 	heldBytes int64
 	slotBytes int64       // of answers in slots
+	wanted    int         // the reader waits until there are no more slots; -1: it does not
+	waiting   bool        // the reader waits for an event (WaitEvent)
 	heldLost  int         // events lost behind held
 	timer     *time.Timer // lets held events go; nil: none was held yet
 }
@@ -113,9 +117,7 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	defer srv.forget(s)
 	defer srv.uncount(s)
 	s.raw.SetDeadline(authDeadline(time.Now(), srv.config.General.AuthTimeout))
-	if srv.isClosing() {
-		s.endReading() // the deadline may have undone Shutdown's
-	}
+	s.keepEnd()
 	if config != nil {
 		conn := tls.Server(raw, config)
 		if err := conn.HandshakeContext(srv.context); err != nil {
@@ -150,6 +152,7 @@ func newSession(srv *Server, raw net.Conn) *Session {
 		account: account{total: &srv.total},
 		gone:    make(chan struct{}),
 		room:    make(chan struct{}, 1),
+		wanted:  -1,
 	}
 }
 
@@ -163,7 +166,7 @@ func authDeadline(accepted time.Time, timeout time.Duration) time.Time {
 // read handles actions until the client or the session ends.
 func (s *Session) read() {
 	for {
-		s.awaitRoom()
+		s.awaitRoom(maxSlots - 1)
 		a, err := s.reader.Read()
 		switch {
 		case s.reason.Load() != nil: // it ended from the other side
@@ -188,6 +191,14 @@ func (s *Session) read() {
 
 // endReading makes the reader stop, as if the client had no more to say.
 func (s *Session) endReading() { s.raw.SetReadDeadline(time.Unix(1, 0)) }
+
+// keepEnd calls endReading again if the session is to end: a deadline that was
+// set for something else may have undone it.
+func (s *Session) keepEnd() {
+	if s.reason.Load() != nil || s.srv.isClosing() {
+		s.endReading()
+	}
+}
 
 // endWith closes the session once all that is pending was answered.
 func (s *Session) endWith(why reason) {

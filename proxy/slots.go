@@ -20,8 +20,12 @@ const holdTime = time.Second
 // beyond which actions are refused.
 const maxSlots = 1024
 
-// noPBX is the place of an action that the proxy answers itself.
-const noPBX = -1
+const (
+	// noPBX is the place of an action that the proxy answers itself.
+	noPBX = -1
+	// everyPBX is that of a WaitEvent: events of every PBX wait behind it.
+	everyPBX = -2
+)
 
 // slot keeps the place of one answer in the order of a session.
 //
@@ -52,11 +56,12 @@ type slot struct {
 // heldEvent is an event that came while an action was under way that may have
 // caused it: it must not overtake the answer, or fall into a list.
 type heldEvent struct {
-	pbx   int
-	class ami.Class
-	frame []byte
-	after *slot // is queued after its answer
-	since time.Time
+	pbx    int
+	class  ami.Class
+	frame  []byte
+	passed *audience // whose filters let it through
+	after  *slot     // is queued after its answer
+	since  time.Time
 }
 
 // add gives the slot its place.
@@ -65,6 +70,9 @@ func (s *Session) add(sl *slot) {
 	defer s.mu.Unlock()
 	s.slots = append(s.slots, sl)
 	s.slotBytes += sl.counted
+	if sl.last != "" {
+		s.endWaitLocked()
+	}
 	s.flushLocked()
 }
 
@@ -94,11 +102,15 @@ func (s *Session) pending() int {
 	return n
 }
 
-// awaitRoom waits until the session may have one more answer in waiting.
-func (s *Session) awaitRoom() {
+// awaitRoom waits until no more than most answers of the session are in waiting.
+func (s *Session) awaitRoom(most int) {
 	for s.reason.Load() == nil {
 		s.mu.Lock()
-		full := len(s.slots) >= maxSlots
+		full := len(s.slots) > most
+		s.wanted = -1
+		if full {
+			s.wanted = most
+		}
 		s.mu.Unlock()
 		if !full {
 			return
@@ -121,7 +133,6 @@ func (s *Session) wake() {
 
 // flushLocked queues every answer whose turn it is.
 func (s *Session) flushLocked() {
-	full := len(s.slots) >= maxSlots
 	kept := s.slots[:0]
 	unnamed := false // one without an ActionID was kept
 	clear(s.blocked)
@@ -133,7 +144,7 @@ func (s *Session) flushLocked() {
 		case !s.tagged || sl.last != "":
 			wait = len(kept) > 0
 		default:
-			wait = !sl.named && unnamed || sl.pbx != noPBX && s.blocked[sl.pbx]
+			wait = !sl.named && unnamed || sl.pbx >= 0 && s.blocked[sl.pbx]
 		}
 		if !wait {
 			s.queueLocked(sl)
@@ -145,7 +156,7 @@ func (s *Session) flushLocked() {
 			sl.counted = int64(len(sl.answer))
 		}
 		unnamed = unnamed || !sl.named
-		if s.tagged && sl.pbx != noPBX {
+		if s.tagged && sl.pbx >= 0 {
 			s.blocked[sl.pbx] = true
 		}
 	}
@@ -155,7 +166,7 @@ func (s *Session) flushLocked() {
 		s.abort(reasonAnswerLimit)
 	}
 	s.countLocked()
-	if full && len(kept) < maxSlots {
+	if len(kept) <= s.wanted {
 		s.wake()
 	}
 }
@@ -180,25 +191,27 @@ func (s *Session) queueLocked(sl *slot) {
 }
 
 // putEvent queues an event, behind the answers that it has to wait for.
-func (s *Session) putEvent(pbx int, class ami.Class, frame []byte) {
+func (s *Session) putEvent(e heldEvent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	after := s.lastSentLocked(pbx)
-	if after == nil {
-		s.queueEventLocked(class, frame)
+	if e.after = s.lastSentLocked(e.pbx); e.after == nil {
+		s.queueEventLocked(&e)
 		return
 	}
-	if limit := s.user.QueueLimit; s.heldLost > 0 || limit > 0 && s.heldBytes+int64(len(frame)) > limit {
+	size := int64(len(e.frame))
+	if limit := s.user.QueueLimit; s.heldLost > 0 || limit > 0 && s.heldBytes+size > limit {
 		// Once one was lost all are, until those before it are out: so the
 		// gap is told in its place.
 		if s.heldLost++; !s.user.DropEvents {
 			s.abort(reasonSlowClient)
 		}
 	} else {
-		s.heldBytes += int64(len(frame))
-		s.held = append(s.held, heldEvent{pbx, class, frame, after, time.Now()})
+		e.since = time.Now()
+		s.heldBytes += size
+		s.held = append(s.held, e)
 		s.countLocked()
 	}
+	s.endWaitLocked()
 	if len(s.held)+s.heldLost == 1 {
 		s.armLocked(holdTime)
 	}
@@ -208,7 +221,7 @@ func (s *Session) putEvent(pbx int, class ami.Class, frame []byte) {
 // is not queued, nil if there is none.
 func (s *Session) lastSentLocked(pbx int) *slot {
 	for i := len(s.slots) - 1; i >= 0; i-- {
-		if sl := s.slots[i]; sl.pbx == pbx && sl.progress.Sent() {
+		if sl := s.slots[i]; sl.pbx == everyPBX || sl.pbx == pbx && sl.progress.Sent() {
 			return sl
 		}
 	}
@@ -226,7 +239,7 @@ func (s *Session) releaseLocked(free func(*heldEvent) bool) {
 		}
 		s.heldBytes -= int64(len(e.frame))
 		s.account.set(s.slotBytes + s.heldBytes)
-		s.queueEventLocked(e.class, e.frame)
+		s.queueEventLocked(e)
 	}
 	clear(s.held[len(kept):])
 	s.held = kept

@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"errors"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/acl"
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// audience is the sessions that have the same event filters: what one of them
+// gets of an event, all of them get. A nil audience has no filters.
+//
+// Sessions are in that of their user until they add filters of their own.
+type audience struct {
+	filters *acl.Filters // immutable
+	// verdicts are on the latest event of each PBX. The element of a PBX is
+	// owned by the goroutine that hands out its events.
+	verdicts []verdict
+}
+
+// verdict is what filters say of one event, for each form of it: they see the
+// bytes that the session would get.
+type verdict struct {
+	event  uint64 // number of the event
+	passes [2][2]opinion
+}
+
+type opinion uint8
+
+const (
+	unknown opinion = iota
+	no
+	yes
+)
+
+// newAudience returns the audience of those who have the filters, nil if there
+// are none.
+func newAudience(filters *acl.Filters, pbxs int) *audience {
+	if filters == nil {
+		return nil
+	}
+	return &audience{filters: filters, verdicts: make([]verdict, pbxs)}
+}
+
+// gets reports whether the audience gets the frame, which is the event v in
+// the form given. It is only for the goroutine that hands out the PBX's events.
+func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
+	if a == nil {
+		return true
+	}
+	last := &a.verdicts[v.pbx.index]
+	if last.event != v.number {
+		*last = verdict{event: v.number}
+	}
+	known := &last.passes[index(tagged)][index(named)]
+	if *known == unknown {
+		*known = no
+		if a.filters.Pass(frame) {
+			*known = yes
+		}
+	}
+	return *known == yes
+}
+
+// passes is gets for any goroutine.
+func (a *audience) passes(frame []byte) bool { return a == nil || a.filters.Pass(frame) }
+
+// Texts of Asterisk (manager.c: action_filter).
+const (
+	textNoOperation = "Unknown operation"
+	textNoFilter    = "Filter did not compile.  Check the syntax of the filter given."
+	textBadFilter   = "Filter was formatted incorrectly.  Check the syntax of the filter given."
+	textFullFilter  = "Internal Error. Failed adding filter."
+)
+
+// addFilter is the action Filter (manager.c: action_filter): one more filter
+// for this session. There is no way to take one away.
+func (s *Session) addFilter(a *ami.Action) bool {
+	if refusal := s.mayDo(a); refusal != "" {
+		return s.refuse(a, refusal)
+	}
+	if !strings.EqualFold(a.Get("Operation"), "Add") {
+		return s.refuse(a, textNoOperation)
+	}
+	var filter acl.Filter
+	var err error
+	if criteria := a.Get("MatchCriteria"); criteria == "" {
+		filter, err = acl.NewFilter(a.Get("Filter"))
+	} else {
+		filter, err = acl.NewAdvancedFilter(criteria, a.Get("Filter"))
+	}
+	if err != nil {
+		s.log.Info("filter refused", zap.Error(err))
+		if errors.Is(err, acl.ErrFilterExpression) {
+			return s.refuse(a, textNoFilter)
+		}
+		return s.refuse(a, textBadFilter)
+	}
+	sl := &slot{pbx: noPBX, named: a.ID() != "", done: true}
+	sl.apply = func() {
+		var filters *acl.Filters
+		if now := s.audience.Load(); now != nil {
+			filters = now.filters
+		}
+		s.audience.Store(newAudience(filters.With(filter), len(s.srv.pbxs)))
+		sl.answer = ami.AppendResponse(nil, "Success", a.ID(), "Success")
+	}
+	s.add(sl)
+	return true
+}
+
+// mayDo makes the test of rights for an action that the proxy answers itself
+// and that not everybody may send: the authority is that of the PBXes, as
+// ListCommands shows it.
+func (s *Session) mayDo(a *ami.Action) (refusal string) {
+	for _, v := range s.views {
+		if class, ok := v.Authority().Class(a.Name()); ok {
+			return s.user.Policy.May(a, class)
+		}
+	}
+	info, _ := ami.LookupAction(a.Name())
+	return s.user.Policy.May(a, info.Classes)
+}
