@@ -8,13 +8,14 @@ const (
 	// says.
 	KindSingle ActionKind = iota
 	// KindList is answered by a response that may open a list of events (Hangup
-	// does for a /regex/), which
-	// ends with one that says so (EventList: Complete). Asterisk 12 and older
-	// do not announce all of their lists.
+	// does for a /regex/), which ends with one that says so (EventList:
+	// Complete). Asterisk 12 and older do not announce all of their lists.
 	KindList
-	// KindUncertain has an answer whose end cannot be told from the answer:
-	// raw text, two responses, a list that may break off, an event that may
-	// never come.
+	// KindUncertain has an answer whose end cannot be told from the answer, in
+	// one release at least: raw text (IAXnetstats), no response (SKINNYshowline;
+	// in 1.8 SIPqualifypeer), two of them (PRIDebugSet goes on after its error),
+	// empty lines behind it (SIPshowpeer), a list that may break off, an event
+	// that may never come.
 	KindUncertain
 	// KindSession acts on the session that sends it, and never goes to a PBX.
 	KindSession

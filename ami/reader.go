@@ -6,13 +6,14 @@ import (
 	"io"
 )
 
-// ErrFrameTooLong is returned for a frame beyond the reader's limit. The
-// stream cannot be used any more.
+// ErrFrameTooLong is returned for a frame, or a line, beyond the reader's limit.
 var ErrFrameTooLong = errors.New("ami: frame is longer than the limit")
 
 const (
 	startSize = 16 << 10 // of a Reader's buffer; most frames are below 1 KiB
 	keepSize  = 1 << 20  // a buffer that grew beyond this is not kept
+	headSize  = 4 << 10  // what is left of a frame beyond the limit
+	maxSkip   = 8        // times the limit: a frame that has no end by then has none
 )
 
 var (
@@ -37,6 +38,7 @@ type Reader struct {
 	max        int
 	buf        []byte
 	start, end int // unread bytes of buf
+	skipped    int // bytes of the present frame that were thrown away
 }
 
 // NewReader returns a reader of what comes from src that takes frames of up to
@@ -62,28 +64,37 @@ func (r *Reader) ReadLine() ([]byte, error) {
 
 // ReadFrame returns the next frame, valid until the next read: copy what is to
 // be kept. At the end of the stream the error is [io.EOF] between frames and
-// [io.ErrUnexpectedEOF] inside one.
+// [io.ErrUnexpectedEOF] inside one. A frame beyond the limit is read to its end
+// and thrown away: with [ErrFrameTooLong] comes its beginning, 4 KiB at most,
+// and the next read goes on behind it. If it has no end within eight times the
+// limit, nothing comes with the error and the stream is of no use any more.
 func (r *Reader) ReadFrame() (Frame, error) {
 	if len(r.buf) > keepSize && r.end-r.start < startSize {
 		r.grow(startSize)
 	}
+	r.skipped = 0
 	size := 0
+	var head Frame  // of a frame beyond the limit
+	cut := false    // and the beginning of the present line is thrown away
 	textLF := false // the line before was a text with an LF of its own
 	crlfEnds := false
 	for n := 0; ; n++ {
 		length, err := r.line(size)
+		if err == ErrFrameTooLong && r.maySkip() {
+			head, size, cut = r.skip(head, r.end-r.start), 0, true
+			continue
+		}
 		if err != nil {
-			if err == io.EOF && (size > 0 || r.end > r.start) {
+			if err == io.EOF && (size > 0 || head != nil || r.end > r.start) {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, err
 		}
 		raw := r.buf[r.start+size : r.start+size+length]
-		if size += length; size > r.max {
-			return nil, ErrFrameTooLong
-		}
+		size += length
 		line, _ := cutLine(raw)
-		if len(line) == 0 && !textLF {
+		ends := len(line) == 0 && !textLF && !cut
+		if ends && head == nil && size <= r.max {
 			return r.take(size), nil
 		}
 		if n == 0 && bytes.EqualFold(Frame(raw).Response(), []byte("Follows")) && r.Follows != nil && r.Follows() {
@@ -95,29 +106,59 @@ func (r *Reader) ReadFrame() (Frame, error) {
 		if n == 0 {
 			crlfEnds = bytes.HasSuffix(raw, crlf)
 		}
-		textLF = crlfEnds && hasName(line, "message") && !bytes.HasSuffix(raw, crlf)
+		textLF = crlfEnds && !cut && hasName(line, "message") && !bytes.HasSuffix(raw, crlf)
+		cut = false
+		if head != nil || size > r.max {
+			head, size = r.skip(head, size), 0
+		}
+		switch {
+		case ends:
+			return head, ErrFrameTooLong
+		case !r.maySkip():
+			return nil, ErrFrameTooLong
+		}
 	}
 }
 
 // command finishes a frame of raw Command output of which size bytes are known.
 func (r *Reader) command(size int) (Frame, error) {
-	seen := size
-	for {
+	var head Frame // of a frame beyond the limit
+	for seen := size; ; {
 		data := r.buf[r.start:r.end]
 		if i := bytes.Index(data[seen:], endOfCommand); i >= 0 {
-			if size = seen + i + len(endOfCommand); size > r.max {
-				return nil, ErrFrameTooLong
+			size = seen + i + len(endOfCommand)
+			if head == nil && size <= r.max {
+				return r.take(size), nil
 			}
-			return r.take(size), nil
+			return r.skip(head, size), ErrFrameTooLong
 		}
-		seen = max(len(data)-len(endOfCommand)+1, size)
-		if err := r.fill(); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
+		seen = max(len(data)-len(endOfCommand)+1, seen)
+		err := r.fill()
+		switch {
+		case err == nil:
+		case err == ErrFrameTooLong && r.maySkip():
+			head, seen = r.skip(head, seen), 0
+		case err == io.EOF:
+			return nil, io.ErrUnexpectedEOF
+		default:
 			return nil, err
 		}
 	}
+}
+
+// maySkip reports whether it is worth looking for the end of a frame beyond the
+// limit.
+func (r *Reader) maySkip() bool { return r.skipped/maxSkip < r.max }
+
+// skip throws n bytes away. It returns head or, if that is nil, the beginning
+// of these bytes.
+func (r *Reader) skip(head Frame, n int) Frame {
+	if head == nil {
+		head = bytes.Clone(r.buf[r.start : r.start+min(n, headSize)])
+	}
+	r.start += n
+	r.skipped += n
+	return head
 }
 
 func (r *Reader) take(size int) Frame {

@@ -169,6 +169,45 @@ func TestReaderLimit(t *testing.T) {
 	}
 }
 
+// A frame beyond the limit is thrown away but for its beginning, and those
+// around it are not touched, however the bytes come.
+func TestReaderSkips(t *testing.T) {
+	const max = 5000
+	kinds := []func(int) string{
+		func(n int) string { return "Event: X\r\nA: " + strings.Repeat("x", n) + "\r\n\r\n" },
+		func(n int) string { return "Event: X\r\n" + strings.Repeat("A: b\r\n", n/6) + "\r\n" },
+		func(n int) string { return "Response: Error\r\nMessage: " + strings.Repeat("x", n%200) + "\n\r\n\r\n" },
+		func(n int) string { return strings.Repeat("x", n) + "\n\n" },
+		func(n int) string {
+			return "Response: Follows\r\n" + strings.Repeat("\n--END COMMAND--", n/16) + "\r\n\r\n"
+		},
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var all []byte
+		var frames []string
+		for range rapid.IntRange(1, 6).Draw(t, "frames") {
+			size := rapid.OneOf(rapid.IntRange(20, 200), rapid.IntRange(max-200, max+200), rapid.IntRange(max, 7*max)).Draw(t, "size")
+			frames = append(frames, rapid.SampledFrom(kinds).Draw(t, "kind")(size))
+			all = append(all, frames[len(frames)-1]...)
+		}
+		r := rawReader(somePieces(t, all), max)
+		for i, want := range frames {
+			f, err := r.ReadFrame()
+			switch {
+			case len(want) <= max && (err != nil || string(f) != want):
+				t.Fatalf("frame %d: %.40q, %v, want %.40q", i, f, err, want)
+			case len(want) > max && err != ErrFrameTooLong:
+				t.Fatalf("frame %d of %d bytes: %v", i, len(want), err)
+			case len(want) > max && (len(f) < 1000 || len(f) > headSize || !strings.HasPrefix(want, string(f))):
+				t.Fatalf("frame %d: not the beginning: %d bytes, %.40q", i, len(f), f)
+			}
+		}
+		if f, err := r.ReadFrame(); err != io.EOF {
+			t.Fatalf("%q, %v", f, err)
+		}
+	})
+}
+
 // The room that one large frame needed is given back.
 func TestReaderShrinks(t *testing.T) {
 	large := "Event: X\r\nA: " + strings.Repeat("x", 8*keepSize) + "\r\n\r\n"

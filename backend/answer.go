@@ -24,25 +24,26 @@ func (l *link) read() error {
 	l.reader.Follows = l.expectsRaw
 	for {
 		f, err := l.reader.ReadFrame()
-		if err != nil {
+		event := l.events && f.Event() != nil
+		tooLong := f != nil && err != nil // and f is its beginning
+		if err != nil && (!tooLong || event) {
 			return fmt.Errorf("read from %s: %w", b.address(), cause(err))
 		}
 		l.lastRead.Store(time.Now().UnixNano())
 		b.stats.Frames.Add(1)
-		if l.events && f.Event() != nil {
+		if event {
 			l.dropped = 0
 			l.handOn(f)
-		} else if err := l.match(f); err != nil {
+		} else if err := l.match(f, tooLong); err != nil {
 			return err
 		}
 	}
 }
 
-// expectsRaw reports whether the PBX can be sending raw Command output:
-// Asterisk 13 and older (AMI 2) does, in answer to a Command.
+// expectsRaw reports whether the PBX can be sending raw Command output.
 func (l *link) expectsRaw() bool {
 	p := l.oldest()
-	return p != nil && strings.EqualFold(p.name, "Command") && l.b.amiVersion() < 3
+	return p != nil && strings.EqualFold(p.name, "Command") && l.b.rawCommands()
 }
 
 // handOn gives an event to the handler.
@@ -73,8 +74,9 @@ func (l *link) handOn(f ami.Frame) {
 }
 
 // match gives f to the action that it answers. Asterisk runs the actions of
-// one connection one after the other, so that is the oldest one.
-func (l *link) match(f ami.Frame) error {
+// one connection one after the other, so that is the oldest one. tooLong says
+// that f is the beginning of a frame that was too long to be kept.
+func (l *link) match(f ami.Frame, tooLong bool) error {
 	p := l.oldest()
 	if p == nil {
 		return l.drop(f, "nothing was asked")
@@ -82,7 +84,7 @@ func (l *link) match(f ami.Frame) error {
 	id, hasID := f.Get("ActionID")
 	own := hasID && string(id) == p.id
 	response := f.Response() != nil
-	opens := response && !p.single && f.OpensList()
+	opens := response && (!p.single && f.OpensList() || p.unsaid && !isError(f))
 	finished := false
 	switch {
 	case p.fence != "" && response && string(id) == p.fence:
@@ -114,7 +116,7 @@ func (l *link) match(f ami.Frame) error {
 			}
 		}
 	}
-	l.keep(p, f)
+	l.keep(p, f, tooLong)
 	if finished {
 		l.finish(p)
 	}
@@ -132,9 +134,9 @@ func (l *link) oldest() *pending {
 }
 
 // keep adds a frame to the answer of p.
-func (l *link) keep(p *pending, f ami.Frame) {
+func (l *link) keep(p *pending, f ami.Frame, tooLong bool) {
 	l.dropped = 0
-	if len(p.answer)+len(f) > l.b.options.AnswerLimit {
+	if tooLong || len(p.answer)+len(f) > l.b.options.AnswerLimit {
 		p.tooLong, p.answer = true, nil
 	}
 	if p.tooLong {

@@ -91,6 +91,10 @@ func (b *Backend) amiVersion() int {
 	return n
 }
 
+// rawCommands reports whether the PBX answers a Command with raw text and an end
+// mark: Asterisk 13 and older (AMI 2) does.
+func (b *Backend) rawCommands() bool { return b.amiVersion() < 3 }
+
 // listsUnannounced reports whether the PBX is old enough (Asterisk 12 and
 // older, AMI below 2.6) to send lists that do not say so.
 func (b *Backend) listsUnannounced() bool {

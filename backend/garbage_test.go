@@ -95,7 +95,8 @@ func TestStrayFramesAmongEvents(t *testing.T) {
 	w.wantLog("warn", "frame from the PBX dropped", "nothing was asked", "no response and no event")
 }
 
-// The largest frame that Options allow is passed on, 70 MB are not.
+// The largest frame that Options allow is passed on, 70 MB are not, and cost
+// nobody else anything.
 func TestHugeFrames(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 200 MB")
@@ -116,8 +117,14 @@ func TestHugeFrames(t *testing.T) {
 		t.Errorf("%d bytes: %.80s", len(got), got)
 	}
 	size.Store(70 << 20)
-	w.want(w.do("Action: GetConfig"), "error: was lost before it answered")
-	w.want(w.do("Action: Setvar", "Variable: A"), "Response: Success|Message: Variable Set|")
+	s := w.b.NewStream(nil)
+	long := w.send(s, "Action: GetConfig")
+	after := w.send(s, "Action: Setvar", "Variable: A") // on the same link
+	w.want(w.got(long), "error: answer too long")
+	w.want(w.got(after), "Response: Success|Message: Variable Set|")
+	if n := w.b.Stats().Losses.Load(); n != 0 {
+		t.Errorf("%d links lost", n)
+	}
 }
 
 // A connection that breaks in any place of a login is tried again.

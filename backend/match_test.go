@@ -80,6 +80,8 @@ func TestFences(t *testing.T) {
 		"Setvar": false, "Status": false, "Command": false, "Hangup": false,
 		"IAXnetstats": true, "QueueRule": true, "JabberSend": true, "ModuleLoad": true,
 		"FAXSession": true, "CoreShowChannelMap": true, "PJSIPShowEndpoint": true, "Unheard": true,
+		"SIPshowpeer": true, "SIPqualifypeer": true, "SKINNYshowline": true, "SKINNYshowdevice": true,
+		"PRIDebugSet": true, "PRIDebugFileSet": true, "ShowDialPlan": false,
 	} {
 		p, err := w.b.newPending(nil, Request{Action: ami.NewAction("Action: " + name)})
 		if err != nil {

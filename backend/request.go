@@ -68,6 +68,7 @@ type pending struct {
 	fence     string // ActionID of the Ping behind it; empty: its end is certain
 	fenced    bool   // has one
 	single    bool   // opens no list
+	unsaid    bool   // opens a list without saying so
 	exclusive bool   // alone on its link
 	timeout   time.Duration
 	late      time.Duration // how long its id may come back in an event; 0: it does not
@@ -95,12 +96,12 @@ func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
 		name: r.Action.Name(), timeout: b.options.ActionTimeout,
 	}
 	info, known := ami.LookupAction(p.name)
-	uncertain := !known || info.Kind == ami.KindUncertain ||
-		info.Kind == ami.KindList && b.listsUnannounced()
+	p.unsaid = known && info.Kind == ami.KindList && b.listsUnannounced()
+	uncertain := !known || info.Kind == ami.KindUncertain || p.unsaid
 	p.exclusive, p.fenced = uncertain, uncertain
 	if known {
 		p.single = info.Kind == ami.KindSingle
-		p.judge(info.Name)
+		p.judge(info.Name, b.rawCommands())
 	}
 	frame, fault := r.Action.AppendForward(nil, id, r.Headers...)
 	if fault != ami.FaultNone {
@@ -116,12 +117,15 @@ func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
 	return p, nil
 }
 
-// judge knows the actions that block, those that come back in events, and those
-// whose answers can hold whatever their client likes, empty lines included: a
-// fence gives it back to him, as Asterisk would.
-func (p *pending) judge(name string) {
+// judge knows the actions that block, those that come back in events, those
+// whose answers can hold whatever their client likes, empty lines and end marks
+// included, and those that break off when asked in one way: a fence gives what
+// came back to him, as Asterisk would.
+func (p *pending) judge(name string, rawCommands bool) {
 	switch name {
-	case "Command", "Reload":
+	case "Command":
+		p.exclusive, p.fenced = true, rawCommands
+	case "Reload":
 		p.exclusive = true
 	case "Originate":
 		ring := originateTimeout(p.request.Action)
@@ -133,6 +137,10 @@ func (p *pending) judge(name string) {
 		}
 	case "Getvar", "DBGet", "DBGetTree":
 		p.fenced = true
+	case "ShowDialPlan":
+		// An Error and no completion behind a context's switches and ignored
+		// patterns if it lacks the extension (pbx.c: manager_show_dialplan).
+		p.fenced = p.fenced || p.request.Action.Get("Extension") != ""
 	case "Status":
 		p.fenced = p.fenced || p.request.Action.Get("Variables") != ""
 	case "UserEvent":
