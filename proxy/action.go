@@ -78,8 +78,11 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	request := backend.Request{
 		Action: a, Progress: progress, Done: s.answered(sl, v.pbx, a.ID()),
 	}
-	if name == "originate" {
+	switch {
+	case name == "originate":
 		request.Headers = s.setVars()
+	case name == "command" && s.user.CommandFollows:
+		request.Done = follows(request.Done)
 	}
 	if s.tagged {
 		request.Server = v.Name()
@@ -92,6 +95,14 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), message))
 	}
 	return true
+}
+
+// follows hands an answer on with its output in the form of Asterisk 13.
+func follows(done func(backend.Answer)) func(backend.Answer) {
+	return func(a backend.Answer) {
+		a.Bytes = ami.Follows(a.Bytes)
+		done(a)
+	}
 }
 
 // setVars are the user's own variables for a channel that it originates.
