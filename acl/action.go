@@ -10,13 +10,14 @@ const denied = "Permission denied"
 // given authority: "" if so, else the text for the Message of the error.
 //
 // The user needs any one class of [Policy.Authority]. Then come the tests that
-// Asterisk makes inside of Originate, Getvar and Status, on the values that
-// Asterisk will read. With hardening, control characters are refused as well:
-// what is data to one parser may be syntax to the next.
+// the newest Asterisk makes inside of some actions, on the values that Asterisk
+// will read, whether the PBX makes them too or not: d is where it keeps its
+// files. With hardening, control characters are refused as well: what is data
+// to one parser may be syntax to the next.
 //
 // May does not look at faults ([ami.Action.Fault]), nor whether the action
 // exists.
-func (p *Policy) May(a *ami.Action, authority ami.Class) (refusal string) {
+func (p *Policy) May(a *ami.Action, authority ami.Class, d Directories) (refusal string) {
 	info, _ := ami.LookupAction(a.Name())
 	if !p.holdsOne(p.authority(info, authority)) {
 		return denied
@@ -24,8 +25,11 @@ func (p *Policy) May(a *ami.Action, authority ami.Class) (refusal string) {
 	if p.hardening && a.HasControl() {
 		return denied
 	}
-	if info != nil {
-		return secondCheck(info.Name, a, p.write)
+	if info == nil {
+		return ""
+	}
+	if check, ok := checks[info.Name]; ok {
+		return check(a, p.write, d)
 	}
 	return ""
 }

@@ -6,21 +6,36 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-// secondCheck makes the tests that Asterisk makes inside of an action on the
-// classes of its sender, and returns Asterisk's text if one of them fails.
-// name is the action's, as the table of actions spells it.
-func secondCheck(name string, a *ami.Action, write ami.Class) string {
-	switch name {
-	case "Originate":
-		return checkOriginate(a, write)
-	case "Getvar":
-		if runsCode(a.Get("Variable"), write) {
-			return "GetVar Access Forbidden: Variable"
-		}
-	case "Status":
-		if runsCode(a.Get("Variables"), write) {
-			return "Status Access Forbidden: Variables"
-		}
+// check is a test that Asterisk makes inside of an action, after that of the
+// classes: of its sender's other classes, or of its values. It returns
+// Asterisk's text if the action is refused.
+type check func(a *ami.Action, write ami.Class, d Directories) (refusal string)
+
+// checks are those of the newest Asterisk, by the action's name as the table
+// of actions spells it.
+var checks = map[string]check{
+	"Command":        checkCommand,
+	"CreateConfig":   checkCreateConfig,
+	"GetConfig":      checkConfigFile,
+	"GetConfigJSON":  checkConfigFile,
+	"Getvar":         checkGetvar,
+	"ListCategories": checkConfigFile,
+	"ModuleLoad":     checkModuleLoad,
+	"Originate":      checkOriginate,
+	"Status":         checkStatus,
+	"UpdateConfig":   checkUpdateConfig,
+}
+
+func checkGetvar(a *ami.Action, write ami.Class, _ Directories) string {
+	if runsCode(a.Get("Variable"), write) {
+		return "GetVar Access Forbidden: Variable"
+	}
+	return ""
+}
+
+func checkStatus(a *ami.Action, write ami.Class, _ Directories) string {
+	if runsCode(a.Get("Variables"), write) {
+		return "Status Access Forbidden: Variables"
 	}
 	return ""
 }
@@ -32,152 +47,45 @@ func runsCode(variables string, write ami.Class) bool {
 		(strings.Contains(variables, "SHELL") || strings.Contains(variables, "EVAL"))
 }
 
-// checkOriginate is the test of Application and Data. Asterisk makes it after
-// looking at other headers, whose errors therefore come first (manager.c:
-// action_originate). Of these a priority that is a label cannot be told from
-// here.
-func checkOriginate(a *ami.Action, write ami.Class) string {
-	app := a.Get("Application")
-	if app == "" || mayRun(app, a.Get("Data"), write) {
-		return ""
+func checkCommand(a *ami.Action, _ ami.Class, _ Directories) string {
+	if blacklisted(a.Get("Command")) {
+		return "Command blacklisted"
 	}
-	channel, timeout := a.Get("Channel"), a.Get("Timeout")
-	switch {
-	case channel == "":
-		return "Channel not specified"
-	case timeout != "" && !startsWithNumber(timeout):
-		return "Invalid timeout"
-	case !strings.Contains(channel[:min(len(channel), maxChannel)], "/"):
-		return "Invalid channel"
-	}
-	return "Originate Access Forbidden: app or data blacklisted"
+	return ""
 }
 
-// maxChannel is how much of Originate's Channel Asterisk looks at.
-const maxChannel = 255
-
-// Originate's rules (manager.c: originate_app_permissions).
-var (
-	// Applications of a name with one of these anywhere, in any case.
-	systemApps = [...]string{
-		"agi", "dbdeltree", "exec", "externalivr", "mixmonitor", "originate",
-		"reload", "system",
-	}
-	// Data with one of these anywhere, in this case.
-	systemData = [...]string{"CURL", "DB", "EVAL", "FILE", "ODBC", "REALTIME", "SHELL"}
-)
-
-// mayRun reports whether a user may run an application on a new channel. The
-// first rule that fits decides.
-func mayRun(app, data string, write ami.Class) bool {
-	if write&ami.ClassSystem != 0 {
-		return true // satisfies every rule
-	}
-	for _, name := range systemApps {
-		if containsFold(app, name) {
-			return false
-		}
-	}
-	if containsFold(app, "queue") {
-		// The sixth argument of Queue is an AGI script. How the arguments are
-		// told apart depends on the version of the PBX, and we do not know
-		// which one will read them, so every reading must be allowed. Only if
-		// the readings agree on a script does this rule decide alone.
-		newest := hasSixth(data, readNewest)
-		older := hasSixth(data, readOlder)
-		if (newest || older || hasSixth(data, readOldest)) && write&ami.ClassAGI == 0 {
-			return false
-		}
-		if newest && older {
-			return true
-		}
-	}
-	for _, word := range systemData {
-		if strings.Contains(data, word) {
-			return false
-		}
-	}
-	return true
+// blacklist are the first two words of what no Command may run, whoever sends
+// it (manager.c: command_blacklist).
+var blacklist = [...][2]string{
+	{"module", "load"}, {"module", "unload"}, {"restart", "gracefully"},
 }
 
-// reading is how a version of Asterisk splits arguments (app.c:
-// __ast_app_separate_args).
-type reading struct {
-	separator byte
-	brackets  bool // square ones protect separators, as round ones do
-	rest      bool // the sixth argument of Queue is all that is left
-}
-
-var (
-	readNewest = reading{separator: ',', brackets: true} // since 1.8
-	readOlder  = reading{separator: ','}                 // 1.6
-	readOldest = reading{separator: '|', rest: true}     // 1.4
-)
-
-// hasSixth reports whether there is a sixth argument in data that is not empty.
-func hasSixth(data string, r reading) bool {
-	argument, parens, squares, quoted := 1, 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case c == '(':
-			parens++
-		case c == ')':
-			parens = max(parens-1, 0)
-		case c == '[' && r.brackets:
-			squares++
-		case c == ']' && r.brackets:
-			squares = max(squares-1, 0)
-		case c == '"':
-			quoted = !quoted
-			continue // a quote is no part of the argument
-		case c == '\\':
-			if i++; i == len(data) {
-				return false
-			}
-		case c == r.separator && parens == 0 && squares == 0 && !quoted:
-			argument++
-			switch {
-			case argument == 6 && r.rest:
-				return i+1 < len(data)
-			case argument > 6:
-				return false
-			}
+// blacklisted reads a command as manager.c: check_blacklist does: words are
+// parted by spaces only, quotes and backslashes are letters like any other,
+// and no word can be shortened. The CLI itself parts them at tabs too and takes
+// quotes and backslashes away, so that it runs some that this lets through.
+func blacklisted(command string) bool {
+	var words [2]string
+	n := 0
+	for word := range strings.SplitSeq(command, " ") {
+		if word = strip(word); word == "" {
 			continue
 		}
-		if argument == 6 {
+		words[n] = ami.FoldName(word)
+		if n++; n == len(words) {
+			break
+		}
+	}
+	for _, forbidden := range blacklist {
+		if words == forbidden {
 			return true
 		}
 	}
 	return false
 }
 
-// startsWithNumber reports whether C's sscanf finds a decimal number.
-func startsWithNumber(s string) bool {
-	s = strings.TrimLeft(s, " \t\n\v\f\r")
-	if s != "" && (s[0] == '+' || s[0] == '-') {
-		s = s[1:]
-	}
-	return s != "" && '0' <= s[0] && s[0] <= '9'
-}
-
-// containsFold reports whether s contains word, which is in lower case, without
-// regard to ASCII case.
-func containsFold(s, word string) bool {
-	for ; len(s) >= len(word); s = s[1:] {
-		n := 0
-		for n < len(word) && lower(s[n]) == word[n] {
-			n++
-		}
-		if n == len(word) {
-			return true
-		}
-	}
-	return false
-}
-
-func lower(b byte) byte {
-	if 'A' <= b && b <= 'Z' {
-		return b + 'a' - 'A'
-	}
-	return b
+// strip is strings.h: ast_strip, which takes every control character for a
+// blank.
+func strip(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' })
 }

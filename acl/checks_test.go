@@ -4,280 +4,169 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-const (
-	blacklisted = "Originate Access Forbidden: app or data blacklisted"
-	originate   = ami.ClassOriginate
-	agi         = ami.ClassOriginate | ami.ClassAGI
-	system      = ami.ClassOriginate | ami.ClassSystem
-)
+// debian are the directories of the PBX in these tests.
+var debian = Directories{Config: "/etc/asterisk", Modules: "/usr/lib/asterisk/modules"}
 
-func mayOriginate(write ami.Class, lines ...string) string {
-	lines = append([]string{"Action: Originate", "Channel: Local/1@default"}, lines...)
-	return New(Options{Write: write}).May(ami.NewAction(lines...), ami.ClassOriginate)
+// A check under a name that the table of actions spells otherwise would never
+// be made.
+func TestChecksAreOfActions(t *testing.T) {
+	for name := range checks {
+		if info, ok := ami.LookupAction(name); !ok || info.Name != name {
+			t.Errorf("%s: no such action", name)
+		}
+	}
 }
 
-// The rules that a single class decides: originate does not do, system does.
-func TestOriginateNeedsSystem(t *testing.T) {
-	var cases [][]string
-	for _, app := range []string{"agi", "dbdeltree", "exec", "externalivr", "mixmonitor", "originate", "reload", "system"} {
-		cases = append(cases,
-			[]string{"Application: " + app},
-			[]string{"application:" + strings.ToUpper(app)},
-			[]string{"Application: " + strings.ToUpper(app[:1]) + app[1:]},
-			[]string{"Application: my" + app + "x", "Data: harmless"},
-			[]string{"Application:  \t " + app + "  "},
-			[]string{"Application: " + app + ",x"},
-			[]string{"Application: " + app + "(x)"})
+func TestCommandBlacklist(t *testing.T) {
+	for command, want := range map[string]bool{
+		"module load":                true,
+		"module load x.so":           true,
+		"MODULE   Load x.so":         true,
+		"  module load x.so":         true,
+		"module load\t":              true,
+		"\x01module \t load x":       true,
+		"module \x01 \x01load x":     true,
+		"module unload x":            true,
+		"restart gracefully":         true,
+		"Restart Gracefully now":     true,
+		"":                           false,
+		"  ":                         false,
+		"module":                     false,
+		"module ":                    false,
+		"module show":                false,
+		"module loadx":               false,
+		"mod load x":                 false,
+		"module\tload x":             false, // Asterisk lets these four through,
+		`"module" load x`:            false, // and runs them
+		`module "load" x`:            false,
+		`mod\ule load x`:             false,
+		"module lo\u017fd":           false,
+		"re\u017ftart gracefully":    false,
+		"core restart gracefully":    false,
+		"restart":                    false,
+		"gracefully restart":         false,
+		"x module load":              false,
+		"module reload":              false,
+		"module load-x load":         false,
+		"restart now gracefully":     false,
+		strings.Repeat(" ", 900):     false,
+		strings.Repeat("module ", 9): false,
+	} {
+		text := ""
+		if want {
+			text = "Command blacklisted"
+		}
+		for _, write := range []ami.Class{ami.ClassCommand, ami.ClassAll} {
+			p := New(Options{Write: write})
+			if got := p.May(ami.NewAction("Action: command", "Command: "+command), ami.ClassCommand, debian); got != text {
+				t.Errorf("%q with %v: %q", command, write, got)
+			}
+		}
+	}
+	// The class comes first, and the first header counts.
+	a := ami.NewAction("Action: Command", "Command: module load", "Command: core show version")
+	if got := New(Options{Write: ami.ClassCall}).May(a, ami.ClassCommand, debian); got != "Permission denied" {
+		t.Errorf("without the class: %q", got)
+	}
+	a = ami.NewAction("Action: Command", "Command: core show version", "Command: module load")
+	if got := New(Options{Write: ami.ClassCommand}).May(a, ami.ClassCommand, debian); got != "" {
+		t.Errorf("a second Command: %q", got)
+	}
+}
+
+// asteriskBlacklists is manager.c: check_blacklist, word for word.
+func asteriskBlacklists(cmd string) bool {
+	var words [2]string
+	rest, more := cmd, true
+	for i := 0; i < 2 && more; i++ {
+		var word string
+		word, rest, more = strings.Cut(rest, " ")
+		for word != "" && word[0] < 33 {
+			word = word[1:]
+		}
+		for word != "" && word[len(word)-1] < 33 {
+			word = word[:len(word)-1]
+		}
+		if word == "" {
+			i--
+			continue
+		}
+		words[i] = strings.Map(func(r rune) rune {
+			if 'A' <= r && r <= 'Z' {
+				r += 'a' - 'A'
+			}
+			return r
+		}, word)
+	}
+	switch words {
+	case [2]string{"module", "load"}, [2]string{"module", "unload"}, [2]string{"restart", "gracefully"}:
+		return true
+	}
+	return false
+}
+
+// asteriskPermits is manager.c: is_originate_app_permitted.
+func asteriskPermits(app, data string, write ami.Class) bool {
+	system := write&ami.ClassSystem != 0
+	app = strings.ToLower(app)
+	for _, name := range []string{"agi", "dbdeltree", "exec", "externalivr", "mixmonitor", "originate", "reload", "system"} {
+		if strings.Contains(app, name) {
+			return system
+		}
+	}
+	if args := splitArguments(data, ',', true); strings.Contains(app, "queue") && len(args) > 5 && args[5] != "" {
+		return system || write&ami.ClassAGI != 0
 	}
 	for _, word := range []string{"CURL", "DB", "EVAL", "FILE", "ODBC", "REALTIME", "SHELL"} {
-		cases = append(cases,
-			[]string{"Application: NoOp", "Data: " + word},
-			[]string{"Application: NoOp", "Data: a${" + word + "(id)}b"},
-			[]string{"Application: Dial", "data:x" + word + "x"},
-			[]string{"Application: Queue", "Data: " + word})
-	}
-	for _, app := range []string{"TryExec", "ExecIf", "EAGI", "DeadAGI", "FastAGI", "TrySystem", "StopMixMonitor"} {
-		cases = append(cases, []string{"Application: " + app})
-	}
-	cases = append(cases,
-		// The first header of a name is the one that counts, as it is the one sent.
-		[]string{"Application: System", "Application: NoOp"},
-		[]string{"Application: NoOp", "Data: SHELL", "Data: x"},
-		// Exten does not change what Application does.
-		[]string{"Application: System", "Exten: 1", "Context: default", "Priority: 1"},
-		[]string{"Application: System", "Async: true"})
-	for _, lines := range cases {
-		for _, write := range []ami.Class{originate, agi, originate | ami.ClassCall | ami.ClassCommand, ami.ClassAll &^ ami.ClassSystem} {
-			if got := mayOriginate(write, lines...); got != blacklisted {
-				t.Errorf("%q with %v: %q", lines, write, got)
-			}
-		}
-		for _, write := range []ami.Class{system, ami.ClassAll} {
-			if got := mayOriginate(write, lines...); got != "" {
-				t.Errorf("%q with %v: %q", lines, write, got)
-			}
+		if strings.Contains(data, word) {
+			return system
 		}
 	}
+	return true
 }
 
-func TestOriginateAllowed(t *testing.T) {
-	for _, lines := range [][]string{
-		{"Exten: 100", "Context: default", "Priority: 1"},
-		{"Application: NoOp"},
-		{"Application: Playback", "Data: demo-congrats"},
-		{"Application: NoOp", "Data: shell eval db curl file odbc realtime"},
-		{"Application: SayAlpha", "Data: SHEL"},
-		// Without an application Asterisk looks at nothing.
-		{"Data: SHELL"},
-		{"Application: ", "Application: System", "Data: SHELL"},
-		{"Exten: 1", "Context: system", "Priority: 1", "Data: SHELL"},
-		{"Application : System"},
-		{" Application: System"},
-		{"Application: NoOp", "Application: System", "Data: x", "Data: SHELL"},
-		{"Application: NoOp", "Variable: a=SHELL"},
-		{"Application: Queue"},
-		{"Application: Queue", "Data: support"},
-		{"Application: Queue", "Data: support,CcdHh,url,tt-monkeys,100,,gosub,rule,666"},
-		{"Application: Queue", "Data: a,b,c,d,e"},
-		{"Application: Queue", "Data: a,b,c,d,e,"},
-		{"Application: NoOp", "Data: a,b,c,d,e,f"},
+// FuzzChecks holds that no value panics, and that nothing is allowed which
+// the newest Asterisk refuses.
+func FuzzChecks(f *testing.F) {
+	for _, value := range []string{
+		"module load x", "module  unload", " restart\tgracefully", "../etc/http.conf", "/etc/asterisk/../passwd", "/etc/asterisk-old/x",
+		"a/../../b", "/", "..", ".", "//", "", "SHELL(id)", "system", "queue", "a,b,c,d,e,f", "\x01\x7f\xff", "x/1",
 	} {
-		if got := mayOriginate(originate, lines...); got != "" {
-			t.Errorf("%q: %q", lines, got)
+		f.Add(value, value, uint32(ami.ClassOriginate))
+		f.Add("queue", value, uint32(ami.ClassAGI))
+		f.Add("there.conf", value, uint32(ami.ClassSystem))
+	}
+	f.Fuzz(func(t *testing.T, one, two string, bits uint32) {
+		write := ami.Class(bits) & ami.ClassAll
+		p := New(Options{Write: write})
+		refused := func(lines ...string) (*ami.Action, bool) {
+			a := ami.NewAction(lines...)
+			return a, p.May(a, ami.ClassNone, debian) != ""
 		}
-	}
-}
-
-func TestOriginateQueueScript(t *testing.T) {
-	const forbidden, fine = blacklisted, ""
-	tests := []struct {
-		data           string
-		originate, agi string
-	}{
-		{"a,b,c,d,e,agi.sh", forbidden, fine},
-		{"a,b,c,d,e,f,g", forbidden, fine},
-		{",,,,,x", forbidden, fine},
-		{",,,,,,x", fine, fine},
-		{"a,b,c,d,e, ", forbidden, fine},
-		{`a,b,c,d,e,""`, fine, fine},
-		{`a,b,c,d,e,"x"`, forbidden, fine},
-		{`a,b,c,d,e,\`, fine, fine},
-		{`a,b,c,d,e,\,`, forbidden, fine},
-		{`a,b,c,d,e,(`, forbidden, fine},
-		{`a,b,c,d,e,)`, forbidden, fine},
-		// Separators that every version sees protected.
-		{`"a,b,c,d,e,f"`, fine, fine},
-		{`a,"b,c",d,e,f`, fine, fine},
-		{`a,(b,c),d,e,f`, fine, fine},
-		{`a\,b,c,d,e,f`, fine, fine},
-		{`a,b\\,c,d,e,f`, forbidden, fine},
-		{`a,b\\,c,d,e`, fine, fine},
-		{`a),b,c,d,e,f`, forbidden, fine},
-		{`a,"b,",c,d,e,f`, forbidden, fine},
-		{`a,"(",c,d,e,f`, fine, fine}, // an open parenthesis counts within quotes too
-		// Brackets protect separators since 1.8 only.
-		{`a,[b,c],d,e,f`, forbidden, fine},
-		{`a],b,c,d,e,f`, forbidden, fine},
-		{`a,b,c,[,],f`, forbidden, fine},
-		{`a,[b,],c,d,e,f`, forbidden, fine},
-		// 1.4 has another separator, and its last argument takes the rest.
-		{`a|b|c|d|e|agi.sh`, forbidden, fine},
-		{`a|b|c|d|e||x`, forbidden, fine},
-		{`a|b|c|d|e|`, fine, fine},
-		{`a|"b|c|d|e|f"`, fine, fine},
-		// The first rule that fits decides.
-		{"a,b,c,d,e,agi SHELL", forbidden, fine},
-		{"SHELL,b,c,d,e,agi", forbidden, fine},
-		// But not if a version exists to which it does not fit.
-		{"a,[b,c],d,e,SHELL", forbidden, forbidden},
-		{"a,b,c,[,],SHELL", forbidden, forbidden},
-		{"a|b|c|d|e|SHELL", forbidden, forbidden},
-		{"SHELL", forbidden, forbidden},
-	}
-	for _, test := range tests {
-		for _, app := range []string{"Queue", " qUEUE ", "myqueue2"} {
-			lines := []string{"Application: " + app, "Data: " + test.data}
-			if got := mayOriginate(originate, lines...); got != test.originate {
-				t.Errorf("%s(%s) with originate: %q", app, test.data, got)
-			}
-			if got := mayOriginate(agi, lines...); got != test.agi {
-				t.Errorf("%s(%s) with agi: %q", app, test.data, got)
-			}
-			if got := mayOriginate(system, lines...); got != "" {
-				t.Errorf("%s(%s) with system: %q", app, test.data, got)
+		same := func(action string, got, want bool) {
+			if got != want {
+				t.Errorf("%s of %q, %q with %v: refused %v, by Asterisk %v", action, one, two, write, got, want)
 			}
 		}
-	}
-	// An earlier rule fits: agi does not help.
-	if got := mayOriginate(agi, "Application: QueueExec", "Data: a,b,c,d,e,agi"); got != blacklisted {
-		t.Errorf("QueueExec: %q", got)
-	}
-}
-
-// What Asterisk finds wrong before it looks at the application comes first.
-func TestOriginateEarlierErrors(t *testing.T) {
-	tests := []struct{ channel, timeout, want string }{
-		{"", "x", "Channel not specified"},
-		{"Local", "x", "Invalid timeout"},
-		{"Local", "1000", "Invalid channel"},
-		{"Local", "", "Invalid channel"},
-		{strings.Repeat("x", 255) + "/1", "", "Invalid channel"},
-		{strings.Repeat("x", 254) + "/1", "", blacklisted},
-		{"Local/1", "- 1", "Invalid timeout"},
-		{"Local/1", "+", "Invalid timeout"},
-		{"Local/1", "-1", blacklisted},
-		{"Local/1", "+30000ms", blacklisted},
-		{"Local/1", "", blacklisted},
-	}
-	p := New(Options{Write: originate})
-	for _, test := range tests {
-		lines := []string{"Action: Originate", "Channel: " + test.channel, "Timeout: " + test.timeout}
-		if got := p.May(ami.NewAction(append(lines, "Application: System")...), originate); got != test.want {
-			t.Errorf("%.20q, %q: %q", test.channel, test.timeout, got)
+		a, got := refused("Action: Command", "Command: "+one)
+		same("Command", got, asteriskBlacklists(a.Get("Command")))
+		for _, action := range []string{"GetConfig", "GetConfigJSON", "ListCategories"} {
+			a, got = refused("Action: "+action, "Filename: "+one)
+			same(action, got, a.Get("Filename") != "" && leaves(a.Get("Filename")))
 		}
-		// An application that may run is left to the PBX, faults and all.
-		if got := p.May(ami.NewAction(append(lines, "Application: NoOp")...), originate); got != "" {
-			t.Errorf("%.20q, %q, NoOp: %q", test.channel, test.timeout, got)
-		}
-	}
-}
-
-func TestVariables(t *testing.T) {
-	tests := []struct{ action, header, refusal string }{
-		{"Getvar", "Variable", "GetVar Access Forbidden: Variable"},
-		{"Status", "Variables", "Status Access Forbidden: Variables"},
-	}
-	values := map[string]bool{ // those that need system
-		"SHELL(id)": true, "a,EVAL(b)": true, "xSHELLx": true, "FOO,${EVAL}": true,
-		"": false, "FOO": false, "shell(id)": false, "SHEL": false, "DB(a/b)": false, "FILE(x)": false,
-	}
-	reads := ami.ClassCall | ami.ClassReporting
-	for _, test := range tests {
-		for value, dangerous := range values {
-			a := ami.NewAction("Action: "+strings.ToUpper(test.action), test.header+": "+value, test.header+": SHELL")
-			want := ""
-			if dangerous {
-				want = test.refusal
-			}
-			for _, hardening := range []bool{false, true} {
-				p := New(Options{Write: ami.ClassAll &^ ami.ClassSystem, Hardening: hardening})
-				if got := p.May(a, reads); got != want {
-					t.Errorf("%s %s: %q", test.action, value, got)
-				}
-			}
-			if got := New(Options{Write: reads | ami.ClassSystem}).May(a, reads); got != "" {
-				t.Errorf("%s %s with system: %q", test.action, value, got)
-			}
-			// The class comes first.
-			if got := New(Options{Write: ami.ClassAgent}).May(a, reads); got != "Permission denied" {
-				t.Errorf("%s %s with agent: %q", test.action, value, got)
-			}
-		}
-		// The other action's header means nothing.
-		a := ami.NewAction("Action: "+test.action, "Variabl: SHELL", "Variablesx: SHELL")
-		if got := New(Options{Write: reads}).May(a, reads); got != "" {
-			t.Errorf("%s: %q", test.action, got)
-		}
-	}
-	if got := New(Options{Write: reads}).May(ami.NewAction("Action: Setvar", "Variable: SHELL(x)"), reads); got != "" {
-		t.Errorf("Setvar: %q", got) // Asterisk has no such test there
-	}
-}
-
-// splitArguments is app.c: __ast_app_separate_args, with the quotes and
-// backslashes taken out, in the plain words of its documentation.
-func splitArguments(data string, separator byte, brackets bool) []string {
-	var args []string
-	current, depth, square, quoted, any := "", 0, 0, false, false
-	for i := 0; i < len(data); i++ {
-		c := data[i]
-		any = true
-		if c == '\\' {
-			if i++; i < len(data) {
-				current += data[i : i+1]
-			}
-			continue
-		}
-		if c == separator && depth == 0 && square == 0 && !quoted {
-			args, current = append(args, current), ""
-			continue
-		}
-		switch {
-		case c == '"':
-			quoted = !quoted
-			continue
-		case c == '(':
-			depth++
-		case c == ')' && depth > 0:
-			depth--
-		case c == '[' && brackets:
-			square++
-		case c == ']' && brackets && square > 0:
-			square--
-		}
-		current += string(rune(c))
-	}
-	if any {
-		args = append(args, current)
-	}
-	return args
-}
-
-func TestHasSixthModel(t *testing.T) {
-	someData := rapid.StringOfN(rapid.SampledFrom([]rune(`,,,,,,,,|a"\()[]`)), 0, 24, -1)
-	rapid.Check(t, func(t *rapid.T) {
-		data := someData.Draw(t, "data")
-		for _, r := range []reading{readNewest, readOlder} {
-			args := splitArguments(data, r.separator, r.brackets)
-			want := len(args) > 5 && args[5] != ""
-			if got := hasSixth(data, r); got != want {
-				t.Fatalf("%+v: %v, want %v (%q)", r, got, want, args)
-			}
+		a, got = refused("Action: UpdateConfig", "SrcFilename: "+one, "DstFilename: "+two)
+		from, to := a.Get("SrcFilename"), a.Get("DstFilename")
+		same("UpdateConfig", got, from != "" && to != "" && (leaves(from) || leaves(to)))
+		refused("Action: CreateConfig", "Filename: "+one)
+		refused("Action: ModuleLoad", "LoadType: "+one, "Module: "+two)
+		a, got = refused("Action: Getvar", "Variable: "+one)
+		same("Getvar", got, write&ami.ClassSystem == 0 && (strings.Contains(a.Get("Variable"), "SHELL") || strings.Contains(a.Get("Variable"), "EVAL")))
+		a, got = refused("Action: Originate", "Channel: x/1", "Application: "+one, "Data: "+two)
+		if app := a.Get("Application"); app != "" && !asteriskPermits(app, a.Get("Data"), write) && !got {
+			t.Errorf("Originate of %q, %q with %v is allowed", one, two, write)
 		}
 	})
 }

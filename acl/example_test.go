@@ -34,7 +34,7 @@ func ExamplePolicy_May() {
 	} {
 		a := ami.NewAction(lines...)
 		info, _ := ami.LookupAction(a.Name()) // or what the PBX says of it
-		fmt.Printf("%q\n", p.May(a, info.Classes))
+		fmt.Printf("%q\n", p.May(a, info.Classes, acl.Directories{Config: "/etc/asterisk"}))
 	}
 	// Output:
 	// ""

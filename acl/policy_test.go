@@ -275,7 +275,7 @@ func TestNoAllocations(t *testing.T) {
 	check("MayList", func() bool { return p.MayList("PJSIPShowRegistrationsOutbound", ami.ClassReporting) })
 	for name, a := range actions {
 		check("May "+name, func() bool {
-			return p.May(a, ami.ClassOriginate|ami.ClassReporting) == ""
+			return p.May(a, ami.ClassOriginate|ami.ClassReporting, debian) == ""
 		})
 	}
 }
@@ -286,7 +286,7 @@ func BenchmarkMay(b *testing.B) {
 		"Application: Queue", "Data: support,,,,30")
 	b.ReportAllocs()
 	for b.Loop() {
-		if p.May(a, ami.ClassOriginate) != "" {
+		if p.May(a, ami.ClassOriginate, debian) != "" {
 			b.Fatal("refused")
 		}
 	}

@@ -93,10 +93,11 @@ type Backend struct {
 	house    *Stream     // our own actions
 	stats    Stats
 
-	authority atomic.Pointer[Authority]
-	version   atomic.Pointer[string]
-	booted    atomic.Pointer[booted] // nil while the PBX is away or boots
-	up        atomic.Bool            // copy of state.Up for readers without the lock
+	authority   atomic.Pointer[Authority]
+	directories atomic.Pointer[Directories]
+	version     atomic.Pointer[string]
+	booted      atomic.Pointer[booted] // nil while the PBX is away or boots
+	up          atomic.Bool            // copy of state.Up for readers without the lock
 
 	// mu guards the following. Nothing is called, logged or written to a socket
 	// under it; queue.Queue has a lock that comes after it.
@@ -167,6 +168,7 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 	b.dial = b.dialTCP
 	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())
+	b.directories.Store(&usualDirectories)
 	return b, nil
 }
 

@@ -355,7 +355,7 @@ func TestBusy(t *testing.T) {
 		open()
 		w.want(w.got(call), "Response: Success|Message: done|")
 		w.want(w.got(w.send(s, "Action: Setvar", "Variable: A")), "Response: Success|Message: Variable Set|")
-		if len(w.received("Command")) != 1 { // that of the login
+		if len(w.received("Command")) != 2 { // those of the login
 			t.Error("what was answered with busy was sent")
 		}
 		w.stop()

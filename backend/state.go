@@ -40,6 +40,7 @@ func (b *Backend) comesUp() {
 	b.up.Store(true)
 	b.mu.Unlock()
 	b.log.Info("PBX is up", zap.String("version", b.Version()))
+	b.learnDirectories()
 	b.checkRights()
 	b.handler.State(b, s)
 }

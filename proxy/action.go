@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 
+	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
 )
@@ -66,7 +67,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	if !ok {
 		return s.refuse(a, unknownAction(a.Name()))
 	}
-	if refusal := s.user.Policy.May(a, class); refusal != "" {
+	if refusal := s.user.Policy.May(a, class, acl.Directories(v.Directories())); refusal != "" {
 		return s.refuse(a, refusal)
 	}
 	if s.pending() >= s.srv.config.General.PendingLimit {

@@ -118,9 +118,9 @@ func (s *Session) addFilter(a *ami.Action) bool {
 func (s *Session) mayDo(a *ami.Action) (refusal string) {
 	for _, v := range s.views {
 		if class, ok := v.Authority().Class(a.Name()); ok {
-			return s.user.Policy.May(a, class)
+			return s.user.Policy.May(a, class, acl.Directories{})
 		}
 	}
 	info, _ := ami.LookupAction(a.Name())
-	return s.user.Policy.May(a, info.Classes)
+	return s.user.Policy.May(a, info.Classes, acl.Directories{})
 }
