@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/amiproxy/amiproxy/test/amiclient"
 	"github.com/amiproxy/amiproxy/test/asterisk"
 )
 
@@ -62,10 +61,13 @@ func TestAnswersAreThoseOfAsterisk(t *testing.T) {
 				p := startProxy(t, "[general]\nhardening = no\nauthlimit = 1000\n"+differentialUsers, pbxs[i])
 				p.waitUp()
 				st := &stage{major: major, pbx: pbxs[i].Addr(), proxy: p.addr, marks: standingCalls(t, pbxs[i])}
-				results[i] = st.run(t, append(scenarios(), fromActions(t, st, majors)...))
+				results[i] = st.run(t, append(scenarios(), fromActions(t, pbxs[i])...))
 			})
 		}
 	})
+	if unused := unusedArguments(append(listedActions(t, pbxs[0]), listedActions(t, pbxs[1])...)); len(unused) > 0 {
+		t.Errorf("no PBX has the actions %q: take them from argumentTable", unused)
+	}
 	for i, major := range majors {
 		summarise(t, release(pbxs[i]), major, results[i])
 	}
@@ -227,63 +229,4 @@ type difference struct {
 	only  int            // The release, 0 for each.
 	why   string         // For the report: what differs, and the reason.
 	proxy func(asterisks string) string
-}
-
-// differentialPBX is what a PBX of the suite is like. It loads, besides the usual ones,
-// modules that have actions.
-func differentialPBX(major int) asterisk.Options {
-	o := asterisk.Options{
-		Major: major, Name: "pbx", Users: differentialUsers, General: "authlimit = 1000\n",
-		Modules: []string{"res_fax", "res_fax_spandsp", "res_monitor"},
-		Extensions: `
-[standing]
-exten => hold,1,Answer()
- same => n,Wait(7200)
-exten => hold,hint,Custom:hold
-`,
-		Files: map[string]string{
-			"res_parking.conf": "[general]\n[default]\nparkext = 700\nparkpos = 701-720\ncontext = parkedcalls\nparkingtime = 7200\n",
-			"queuerules.conf":  "[rising]\npenaltychange => 30,+3\npenaltychange => 60,10,20\n",
-		},
-	}
-	if major == 16 {
-		o.Modules = append(o.Modules, "res_mwi_external*") // Excludes voice mail, which 22 has.
-	}
-	return o
-}
-
-// standingCalls makes calls that stay, so that lists have items, and returns the marks by
-// which scenarios name their channels.
-func standingCalls(t *testing.T, p *asterisk.PBX) map[string]string {
-	t.Helper()
-	c := loginDirect(t, p)
-	marks := make(map[string]string)
-	for _, call := range [][3]string{{"{call}", "Wait", "7200"}, {"{conf}", "ConfBridge", "800"}, {"{queued}", "Queue", "sales"}, {"{parked}", "Park", ""}} {
-		id := "standing-" + strings.Trim(call[0], "{}")
-		f := c.Do("Action: Originate", "Channel: Local/hold@standing", "Application: "+call[1], "Data: "+call[2], "ChannelId: "+id)
-		if !amiclient.Has(f, "Response: Success") {
-			t.Fatalf("standing call %s: %s", call[1], f)
-		}
-		marks[call[0]] = ""
-	}
-	eventually(t, "the standing calls", func() bool {
-		for _, f := range c.List("Action: CoreShowChannels") {
-			if name, ok := strings.CutPrefix(amiclient.Header(f, "Uniqueid"), "standing-"); ok {
-				marks["{"+name+"}"] = amiclient.Header(f, "Channel")
-			}
-		}
-		for _, name := range marks {
-			if name == "" {
-				return false
-			}
-		}
-		return true
-	})
-	t.Cleanup(func() {
-		c := loginDirect(t, p)
-		c.List("Action: Hangup", "Channel: /./") // A PBX with calls takes its time to stop.
-		c.Close()
-	})
-	c.Close()
-	return marks
 }
