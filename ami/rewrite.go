@@ -5,8 +5,9 @@ import "bytes"
 // Rewrite is what has to change in a frame on its way from a PBX to a client.
 // The zero value changes nothing.
 type Rewrite struct {
-	// ID is the ActionID that we sent to the PBX; the first ActionID line with
-	// exactly that value gets NewID, or is taken out if NewID is empty.
+	// ID is the ActionID that we sent to the PBX; each ActionID line with exactly
+	// that value gets NewID, or is taken out if NewID is empty. (An item of
+	// SKINNYlines runs into the next frame, for want of an empty line.)
 	ID, NewID string
 	// Server, if not empty, becomes the last header; any other Server line of
 	// an event is dropped, and so is an LF at the end of an error text.
@@ -54,7 +55,9 @@ func (r Rewrite) Append(dst []byte, f Frame) []byte {
 				dst = append(dst, r.NewID...)
 				dst = append(dst, raw[len(line):]...)
 			}
-			r.ID = ""
+			if !bytes.Contains(next, []byte(r.ID)) {
+				r.ID = "" // the rest can be copied as it is
+			}
 		case event && hasName(line, "server"):
 		default:
 			dst = append(dst, raw...)

@@ -33,7 +33,8 @@ func TestRewrite(t *testing.T) {
 		{"another id", all, head + "ActionID: " + id + "8\r\n\r\n", head + "ActionID: " + id + "8\r\nServer: west\r\n\r\n"},
 		{"an id with blanks behind", restore, head + "ActionID: " + id + " \r\n\r\n", head + "ActionID: " + id + " \r\n\r\n"},
 		{"elsewhere than in an ActionID", restore, head + "Message: " + id + "\r\n\r\n", head + "Message: " + id + "\r\n\r\n"},
-		{"the first only", strip, "Event: X\r\nActionID: " + id + "\r\nActionID: " + id + "\r\n\r\n", "Event: X\r\nActionID: " + id + "\r\n\r\n"},
+		{"each that is ours", strip, "Event: X\r\nActionID: " + id + "\r\nActionID: x\r\nactionid:" + id + "\r\n\r\n", "Event: X\r\nActionID: x\r\n\r\n"},
+		{"two frames in one", restore, "Event: X\r\nActionID: " + id + "\r\nEvent: Y\r\nActionID: " + id + "\r\nA: b\r\n\r\n", "Event: X\r\nActionID: mine\r\nEvent: Y\r\nActionID: mine\r\nA: b\r\n\r\n"},
 		{"the first that is ours", restore, "Event: X\r\nActionID: other\r\nActionID: " + id + "\r\n\r\n", "Event: X\r\nActionID: other\r\nActionID: mine\r\n\r\n"},
 
 		{"Server of a response", server, head + "A: b\r\n\r\n", head + "A: b\r\nServer: west\r\n\r\n"},
