@@ -142,7 +142,7 @@ func (p *pending) judge(name string, rawCommands bool) {
 		// patterns if it lacks the extension (pbx.c: manager_show_dialplan).
 		p.fenced = p.fenced || p.request.Action.Get("Extension") != ""
 	case "Status":
-		p.fenced = p.fenced || p.request.Action.Get("Variables") != ""
+		p.fenced = p.fenced || p.request.Action.Get("Variables") != "" || p.request.Action.Get("AllVariables") != ""
 	case "UserEvent":
 		p.late = time.Minute
 	}

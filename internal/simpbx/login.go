@@ -164,6 +164,10 @@ func (r *Request) logoff() {
 }
 
 func (r *Request) ping() {
+	if r.c.p.opts.Version == "1.0" {
+		r.Reply("Pong", "")
+		return
+	}
 	r.Reply("Success", "", "Ping", "Pong", "Timestamp", stamp(time.Now()))
 }
 
