@@ -212,6 +212,8 @@ var volatiles = []volatile{
 	{"Challenge", `\d{1,9}`, "a random number"},
 	{"Timestamp", `\d+\.\d{6}`, "the time of a Pong"},
 	{"Uptime|LastReload", `\d+`, "seconds, in FullyBooted"},
+	{"CoreReloadDate", `\d{4}-\d\d-\d\d`, "the time of the last reload, which scenarios cause"},
+	{"CoreReloadTime", `\d\d:\d\d:\d\d`, "likewise"},
 	{"Duration", `\d\d:\d\d:\d\d`, "the age of a call, in CoreShowChannels"},
 	{"MixMonitorID", `0x[0-9a-f]+`, "an address in memory"},
 	{"Seconds", `\d+`, "the age of a call, in Status"},
