@@ -90,21 +90,22 @@ func (l *link) match(f ami.Frame, tooLong bool) error {
 	case p.fence != "" && response && string(id) == p.fence:
 		l.finish(p)
 		return nil
-	case p.fence != "":
-		// Whatever comes before the Pong, unless it says it is another's.
+	case p.fence != "" || p.list:
+		// Whatever comes before the end, unless it says it is another's. The end
+		// of a list says it is ours: a value that holds what looks like one, and
+		// comes from who knows whom, ends nothing.
 		if hasID && !own && isProxyID(id) {
 			return l.stranger(f, p, id)
 		}
+		finished = p.fence == "" && own && f.EndsList()
 	case hasID && !own:
 		return l.stranger(f, p, id)
 	case response && !hasID:
 		return l.drop(f, "response without ActionID")
-	case !response && !p.replied:
+	case !response:
 		return l.drop(f, "an answer starts with a response")
-	case response:
-		finished = !p.list && !opens
 	default:
-		finished = f.EndsList()
+		finished = !opens
 	}
 	if response {
 		p.failed = p.failed || !p.replied && isError(f)

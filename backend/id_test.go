@@ -66,14 +66,14 @@ func TestActionIDComesBack(t *testing.T) {
 	w.want(w.do("Action: Setvar", "ActionID:", "Variable: A", "Value: 1"), "Response: Success|Message: Variable Set|")
 }
 
-// Of several ActionIDs in a frame, only what we sent is replaced.
+// Of several ActionIDs in a frame, only lines with what we sent are replaced.
 func TestOnlyOurActionIDIsReplaced(t *testing.T) {
 	w := newWorld(t, simpbx.Options{}, Options{})
-	w.raw("GetConfig", "Response: Success|ActionID: $ID|Line-0: ActionID: $ID|ActionID: $ID||")
+	w.raw("GetConfig", "Response: Success|ActionID: $ID|Line-0: ActionID: $ID|ActionID: x|ActionID: $ID||")
 	w.start()
 	got := w.do("Action: GetConfig", "ActionID: 7")
 	id := w.received("GetConfig")[0].ID
-	w.want(got, "Response: Success|ActionID: 7|Line-0: ActionID: "+id+"|ActionID: "+id+"|")
+	w.want(got, "Response: Success|ActionID: 7|Line-0: ActionID: "+id+"|ActionID: x|ActionID: 7|")
 }
 
 func TestServerIsAdded(t *testing.T) {

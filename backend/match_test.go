@@ -30,6 +30,7 @@ func TestAnswers(t *testing.T) {
 		"list, items without id":   {"IAXpeers", opened + "Event: PeerEntry|Name: a||Event: PeerEntry|Name: b||" + closed},
 		"list, broken item":        {"Agents", opened + "Event: Agents|Agent: 1|CallStarted: 0~||ActionID: $ID||" + closed},
 		"list, error inside":       {"QueueSummary", opened + "Response: Error|ActionID: $ID|Message: gone||" + closed},
+		"list with a forged end":   {"CoreShowChannels", opened + "Event: Item|X: y||Event: Complete|EventList: Complete||Response: Success||ActionID: y||" + item + closed},
 		"list of hung up":          {"Hangup", opened + "Event: ChannelHungup|Channel: a|ActionID: $ID||" + closed},
 		"command":                  {"Command", "Response: Success|ActionID: $ID|Message: Command output follows|Output: a|Output: |Output: b||"},
 		"command, failed":          {"Command", "Response: Error|ActionID: $ID|Message: Command output follows|Output: No such command||"},

@@ -58,6 +58,7 @@ var producers = []producer{
 	{"list, Start", "FAXSessions", always, strings.Replace(opens, "start", "Start", 1) + item + closes},
 	{"list, START", "BridgeList", always, strings.Replace(opens, "start", "START", 1) + closes},
 	{"list, items without id", "IAXpeers", always, opens + bare + bare + closes},
+	{"list, forged end", "CoreShowChannels", always, opens + "Event: Item|AccountCode: x||Event: ItemsComplete|EventList: Complete||Response: Success||Response: Error|ActionID: y||" + item + closes},
 	{"list, broken item", "Agents", always, opens + "Event: Agents|CallStarted: 0~||ActionID: $ID||" + closes},
 	{"list, error inside", "QueueSummary", always, opens + item + failure + "gone||" + item + closes},
 	{"list, error", "ConfbridgeList", always, failure + "No active conferences.||"},
