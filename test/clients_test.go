@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	driverLimit   = time.Minute // For one driver; each bounds its own steps.
-	driversAtOnce = 4           // Of all; more would wait for each other's processor.
+	driverLimit   = 2 * time.Minute // For one driver; each bounds its own steps.
+	driversAtOnce = 4               // Of all; more would wait for each other's processor.
 )
 
 // A library is a client of others, with what its users get of the job of

@@ -10,7 +10,7 @@
 // events the driver passes to event: those of both channels of CHANNEL, a Local one
 // that the test gives to this driver only.
 
-const LIMIT = 10000; // ms for one step. Only a step that fails waits it out.
+const LIMIT = 20000; // ms for one step. Only a step that fails waits it out.
 
 const [host, port, user, secret, channel] = process.argv.slice(2);
 const originate = { Channel: channel, Context: 'clients', Exten: 'job', Priority: 1, Async: 'true' };

@@ -8,7 +8,7 @@ our ($host, $port, $user, $secret, $channel) = @ARGV;
 our %originate = (Action => 'Originate', Channel => $channel, Context => 'clients', Exten => 'job', Priority => 1, Async => 'true');
 our $command = 'core show channeltypes';
 
-my $limit = 10; # Seconds for one step. Only a step that fails waits it out.
+my $limit = 20; # Seconds for one step. Only a step that fails waits it out.
 my @seen;       # [name, channel] of every event of the call.
 
 # event takes an event that the library showed.

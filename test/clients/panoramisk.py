@@ -5,7 +5,7 @@ import sys
 
 from panoramisk import Manager
 
-LIMIT = 10  # Seconds for one step. Only a step that fails waits it out.
+LIMIT = 20  # Seconds for one step. Only a step that fails waits it out.
 
 host, port, user, secret, channel = sys.argv[1:]
 

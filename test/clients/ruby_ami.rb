@@ -3,7 +3,7 @@ require 'json'
 require 'timeout'
 require 'ruby_ami'
 
-LIMIT = 10 # Seconds for one step. Only a step that fails waits it out.
+LIMIT = 20 # Seconds for one step. Only a step that fails waits it out.
 
 host, port, user, secret, channel = ARGV
 $stdout.sync = true
