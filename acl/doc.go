@@ -20,7 +20,7 @@
 //	if refusal := p.May(a, authority); refusal != "" {
 //		… Response: Error, Message: refusal
 //	}
-//	if p.Sees(mask, frame.Class()) {
+//	if p.Sees(mask, frame.Class()) && p.Filters().Pass(frame) {
 //		… the event is for this session
 //	}
 package acl

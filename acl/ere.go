@@ -11,10 +11,11 @@ import (
 const (
 	// maxExpression bounds the expression of a filter in bytes. A line of an
 	// action has at most 1023.
-	maxExpression = 4096
+	maxExpression = 2048
 	// maxProgram bounds what an expression compiles to, in instructions as node.size
-	// counts them: the memory of a filter, and the time that an event takes.
-	maxProgram = 4096
+	// counts them: the memory of a filter, 2 MB at most, and the time that an event
+	// takes, which is time for all sessions: 20 µs for each of its bytes at worst.
+	maxProgram = 2048
 	// maxRepeat is how often an interval repeats at most, which is a limit of package
 	// regexp. (glibc's is 32767.)
 	maxRepeat = 1000

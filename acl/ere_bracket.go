@@ -10,7 +10,7 @@ import (
 
 // classSize is what a class with the letters of all scripts counts in node.size:
 // its table is big, the code for it is not.
-const classSize = 20
+const classSize = 8
 
 // classes are the character classes of the locale C.UTF-8, as ranges for a bracket of
 // package regexp. Of marks and digits of scripts other than Latin some are in other

@@ -28,7 +28,7 @@ var (
 // A filter is as Asterisk 22 has it, on whatever release the events come from
 // (manager.c: manager_add_filter, filter_cmp_fn), but for these:
 //   - A regular expression with a back-reference, an expression of more than
-//     4096 bytes, an interval of more than 1000 and what compiles to too much
+//     2048 bytes, an interval of more than 1000 and what compiles to too much
 //     do not compile. Matching takes a time that is linear in the event.
 //   - So do anchors that depend on more than their place: \< and \> away from a
 //     character of a word, and ^ or $ where what is beside it may be a line feed,
@@ -261,7 +261,7 @@ func (f *Filters) With(more ...Filter) *Filters {
 }
 
 // Len returns how many filters there are. A regular expression takes some KB, and
-// 1 MB at worst: who lets clients add filters must bound their number.
+// 2 MB at worst: who lets clients add filters must bound their number.
 func (f *Filters) Len() int {
 	if f == nil {
 		return 0
