@@ -82,7 +82,7 @@ func TestFences(t *testing.T) {
 		"IAXnetstats": true, "QueueRule": true, "JabberSend": true, "ModuleLoad": true,
 		"FAXSession": true, "CoreShowChannelMap": true, "PJSIPShowEndpoint": true, "Unheard": true,
 		"SIPshowpeer": true, "SIPqualifypeer": true, "SKINNYshowline": true, "SKINNYshowdevice": true,
-		"PRIDebugSet": true, "PRIDebugFileSet": true, "ShowDialPlan": false,
+		"PRIDebugSet": true, "PRIDebugFileSet": true,
 	} {
 		p, err := w.b.newPending(nil, Request{Action: ami.NewAction("Action: " + name)})
 		if err != nil {
@@ -93,6 +93,16 @@ func TestFences(t *testing.T) {
 		}
 		if fenced && !p.exclusive {
 			t.Errorf("%s is not alone on its link", name)
+		}
+	}
+	// These share it: the fence goes with them.
+	for action, fenced := range map[string]bool{
+		"Getvar": true, "PresenceState": true, "DBGet": true, "ShowDialPlan": false, "ShowDialPlan|Extension: x": true,
+		"Status|Variables: x": true, "Status|AllVariables: yes": true,
+	} {
+		p, err := w.b.newPending(nil, Request{Action: ami.NewAction(strings.Split("Action: "+action, "|")...)})
+		if err != nil || (p.fence != "") != fenced || p.exclusive {
+			t.Errorf("%s: fence %q, exclusive %v, %v", action, p.fence, p.exclusive, err)
 		}
 	}
 }

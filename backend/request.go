@@ -135,7 +135,7 @@ func (p *pending) judge(name string, rawCommands bool) {
 			p.exclusive = true
 			p.timeout = ring + 5*time.Second
 		}
-	case "Getvar", "DBGet", "DBGetTree":
+	case "Getvar", "DBGet", "DBGetTree", "PresenceState":
 		p.fenced = true
 	case "ShowDialPlan":
 		// An Error and no completion behind a context's switches and ignored

@@ -53,6 +53,7 @@ var producers = []producer{
 	{"text with an LF", "Park", always, failure + "Park action failed~||"},
 	{"line without a colon", "GetConfig", always, ack + "No categories found||"},
 	{"value with empty lines", "Getvar", always, ack + "Variable: A|Value: x||Response: Success|ActionID: y||~~Event: z||"},
+	{"presence with empty lines", "PresenceState", always, ack + "Message: Presence State|State: away|Message: x||Event: y|EventList: Complete||z|PresenceMessage: x||"},
 	{"list", "CoreShowChannels", always, opens + item + item + closes},
 	{"list, empty", "QueueStatus", always, opens + closes},
 	{"list, Start", "FAXSessions", always, strings.Replace(opens, "start", "Start", 1) + item + closes},

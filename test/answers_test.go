@@ -43,6 +43,8 @@ func startAnswers(t *testing.T, major int) (*asterisk.PBX, *proxied) {
 	})
 	p := startProxy(t, answersUser, pbx)
 	p.waitUp()
+	// A value with empty lines, which comes back in answers.
+	conversation(t, pbx.Addr(), action("Action: Setvar", "Variable: PRESENCE_STATE(CustomPresence:odd)", "Value: away,sub,YQ0KDQpFdmVudDogeA0KRXZlbnRMaXN0OiBDb21wbGV0ZQ0KDQpSZXNwb25zZTogU3VjY2Vzcw0KDQplbmQ=,e"))
 	return pbx, p
 }
 
@@ -118,6 +120,7 @@ var oddActions = [][]string{
 	{"Action: ShowDialPlan", "Context: odd", "Extension: nosuch"}, {"Action: ShowDialPlan", "Context: nosuch"},
 	{"Action: PJSIPShowEndpoint", "Endpoint: alice"}, {"Action: PJSIPShowEndpoint", "Endpoint: nosuch"}, {"Action: PJSIPShowAuths"},
 	{"Action: CoreShowChannelMap", "Channel: nosuch"}, {"Action: CoreShowChannels"}, {"Action: Status", "AllVariables: yes"},
+	{"Action: PresenceState", "Provider: CustomPresence:odd"}, {"Action: PresenceStateList"},
 	{"Action: VoicemailUsersList"}, {"Action: ConfbridgeListRooms"}, {"Action: Agents"},
 	{"Action: Getvar", "Variable: A"}, {"Action: Command", "Command: dialplan show odd"}, {"Action: Nosuch"},
 	{"Action: GetConfig", "Filename: queuerules.conf"}, {"Action: Setvar"},
