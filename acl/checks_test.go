@@ -133,7 +133,7 @@ func asteriskPermits(app, data string, write ami.Class) bool {
 func FuzzChecks(f *testing.F) {
 	for _, value := range []string{
 		"module load x", "module  unload", " restart\tgracefully", "../etc/http.conf", "/etc/asterisk/../passwd", "/etc/asterisk-old/x",
-		"a/../../b", "/", "..", ".", "//", "", "SHELL(id)", "system", "queue", "a,b,c,d,e,f", "\x01\x7f\xff", "x/1",
+		"a/../../b", "/", "..", "..\x01", ".", "//", "", "SHELL(id)", "system", "queue", "a,b,c,d,e,f", "\x01\x7f\xff", "x/1",
 	} {
 		f.Add(value, value, uint32(ami.ClassOriginate))
 		f.Add("queue", value, uint32(ami.ClassAGI))

@@ -17,7 +17,7 @@
 //	if !p.Admits(remote) || !p.CheckSecret(a.Get("Secret")) {
 //		… Authentication failed
 //	}
-//	if refusal := p.May(a, authority); refusal != "" {
+//	if refusal := p.May(a, authority, directories); refusal != "" {
 //		… Response: Error, Message: refusal
 //	}
 //	if p.Sees(mask, frame.Class()) && p.Filters().Pass(frame) {

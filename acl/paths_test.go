@@ -51,6 +51,7 @@ func TestConfigFiles(t *testing.T) {
 		"~/x.conf":                          true,
 		"...":                               true,
 		"..x/../y":                          true,
+		"../aster\x01 ":                     false,
 		"../passwd":                         false,
 		"../aster/x":                        false,
 		"../Asterisk/x":                     false,
@@ -99,7 +100,7 @@ func TestConfigFiles(t *testing.T) {
 			t.Errorf("CreateConfig of %q: %q", name, got)
 		}
 	}
-	for _, name := range []string{"..", "sub/../..", "/"} {
+	for _, name := range []string{"..", "..\x01", "sub/../..", "/"} {
 		if got := mayFile(debian, "Action: GetConfig", "Filename: "+name); got != refusal[false] {
 			t.Errorf("GetConfig of %q: %q", name, got)
 		}

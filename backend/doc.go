@@ -18,7 +18,8 @@
 // what comes back on it; stream.go is what a session sees, request.go what it
 // asks for, schedule.go which action goes out when and where, and who is
 // answered first; state.go says whether the PBX is there, house.go does what
-// happens with time, authority.go and rights.go know what the PBX lets us do.
+// happens with time, authority.go and rights.go know what the PBX lets us do,
+// directories.go where it keeps its files.
 //
 // Concurrency: a link has a goroutine that reads (it also connects, and logs
 // in) and one that writes; one more keeps house. The reader of the events link

@@ -35,6 +35,14 @@ func (r *Request) command() {
 			"System uptime: " + spell(time.Since(p.started)),
 			"Last reload: " + spell(time.Since(p.reloaded)),
 		}
+	case "core show settings":
+		lines = []string{
+			"", "PBX Core settings", "-----------------",
+			"  Version:                     " + p.versionLocked() + " built by simpbx",
+			"", "* Directories", "  -------------",
+			"  Configuration directory:     /etc/asterisk",
+			"  Module directory:            /usr/lib/asterisk/modules",
+		}
 	case "core show channels":
 		lines = p.showChannelsLocked()
 	case "core reload":
