@@ -149,24 +149,24 @@ func (st *stage) compare(s scenario, asterisks, proxys outcome) (v verdict, ok b
 	return v, asterisks.same(proxys)
 }
 
-// judge plays a scenario that seems to differ again, in turn with nothing else: twice
-// directly and once through the proxy. It differs when it does so three times while the
-// two direct answers are the same.
+// judge plays a scenario that seems to differ again, with nothing else: directly, through
+// the proxy, and directly. It differs when it does so three times while the two direct
+// answers are the same.
 func (st *stage) judge(s scenario, doubt string) verdict {
 	var last string
 	struck := 0
 	for range rounds {
-		first, second, through := st.play(st.pbx, s), st.play(st.pbx, s), st.play(st.proxy, s)
-		if !first.same(second) {
-			last = "Asterisk itself answers otherwise each time: " + first.difference(second)
-			continue
-		}
-		v, ok := st.compare(s, second, through)
+		direct, through := st.play(st.pbx, s), st.play(st.proxy, s)
+		v, ok := st.compare(s, direct, through)
 		v.doubt = doubt
 		if ok {
 			return v
 		}
-		last = "the proxy's answer, then Asterisk's, differ " + through.difference(second)
+		if again := st.play(st.pbx, s); !again.same(direct) {
+			last = "Asterisk itself answers otherwise each time: " + again.difference(direct)
+			continue
+		}
+		last = "the proxy's answer, then Asterisk's, differ " + through.difference(direct)
 		if struck++; struck == strikes {
 			break
 		}
