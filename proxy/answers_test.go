@@ -191,8 +191,11 @@ func newAnswers(t testing.TB, version string, links int, general string, script 
 	w.sims["east"].Crash() // the actions are asked for at the first login
 	eventually(t, "all links again", func() bool {
 		_, ok := p.Authority().Class("LastOfAll")
-		return ok && p.Up() && p.Stats().Logins.Load() == all
+		return ok && p.Up() && p.Stats().Logins.Load() == all && p.FullyBooted(time.Now()) != nil
 	})
+	await := w.awaitEvents("east") // FullyBooted is not to surprise the clients
+	w.sims["east"].Event("Settled", ami.ClassSystem)
+	await(1)
 	t.Cleanup(func() {
 		if s := p.Stats(); s.Logins.Load() != all {
 			t.Errorf("%d links were lost", s.Logins.Load()-all)
