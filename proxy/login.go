@@ -54,6 +54,7 @@ func (s *Session) login(a *ami.Action) bool {
 // welcome answers a login that succeeded, and opens the session to events.
 func (s *Session) welcome(a *ami.Action) {
 	s.out.SetBounds(queueOptions(s))
+	s.writeTimeout.Store(int64(s.user.WriteTimeout))
 	for _, name := range s.user.PBXs {
 		for _, p := range s.srv.pbxs {
 			if p.Name() == name {

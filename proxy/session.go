@@ -25,9 +25,6 @@ const (
 	// lastWords is how long a client may read nothing of what is left for it
 	// once its session has ended.
 	lastWords = 2 * time.Second
-	// writeSize is how much is given to the socket at once: a client that
-	// takes that much in lastWords is alive.
-	writeSize = 64 << 10
 )
 
 // reason is why a session ended. It is a closed list: log value and, later,
@@ -46,6 +43,7 @@ const (
 	reasonSlowClient   reason = "slow client: queuelimit"
 	reasonAnswerLimit  reason = "slow client: answerlimit"
 	reasonTotalLimit   reason = "slow client: totallimit"
+	reasonWriteTimeout reason = "slow client: writetimeout"
 	reasonPBXLost      reason = "PBX lost"
 	reasonShutdown     reason = "shutdown"
 )
@@ -66,7 +64,7 @@ type Session struct {
 	reason  atomic.Pointer[reason] // why it ends; the first one stays
 
 	// Owned by the reader; static once the session is subscribed to events
-	conn      net.Conn // what is read and written: raw, or TLS on it
+	conn      net.Conn // what is read and written: a socket on raw, or TLS on that
 	log       *zap.Logger
 	reader    *ami.ActionReader
 	challenge string
@@ -79,6 +77,8 @@ type Session struct {
 	mask atomic.Uint32
 	// audience holds its event filters; changed and read as mask is.
 	audience atomic.Pointer[audience]
+	// writeTimeout is config.User.WriteTimeout once the user is known.
+	writeTimeout atomic.Int64
 
 	// Guarded by Server.mu
 	counts      counts
@@ -119,7 +119,7 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	s.raw.SetDeadline(authDeadline(time.Now(), srv.config.General.AuthTimeout))
 	s.keepEnd()
 	if config != nil {
-		conn := tls.Server(raw, config)
+		conn := tls.Server(s.conn, config)
 		if err := conn.HandshakeContext(srv.context); err != nil {
 			s.log.Info("client gone", zap.String("reason", string(reasonHandshake)), zap.Error(err))
 			return
@@ -144,8 +144,8 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 }
 
 func newSession(srv *Server, raw net.Conn) *Session {
-	return &Session{
-		srv: srv, conn: raw, raw: raw,
+	s := &Session{
+		srv: srv, raw: raw,
 		remote:  remoteAddr(raw),
 		log:     srv.log,
 		out:     queue.New(queue.Options{Answers: strangerLimit, Total: &srv.total}),
@@ -154,6 +154,8 @@ func newSession(srv *Server, raw net.Conn) *Session {
 		room:    make(chan struct{}, 1),
 		wanted:  -1,
 	}
+	s.conn = socket{raw, s}
+	return s
 }
 
 // authDeadline is when a client that has not logged in is cut: Asterisk
@@ -224,25 +226,6 @@ func (s *Session) finish(why reason) {
 	s.raw.SetWriteDeadline(time.Now().Add(lastWords))
 	s.out.Close()
 	s.wake()
-}
-
-// sessionWriter writes to the client. As long as the session lives it has all
-// the time in the world: what waits for it is bounded in bytes. After that it
-// must make progress.
-type sessionWriter struct{ *Session }
-
-func (w sessionWriter) Write(p []byte) (written int, err error) {
-	for len(p) > 0 {
-		if w.reason.Load() != nil {
-			w.raw.SetWriteDeadline(time.Now().Add(lastWords))
-		}
-		n, err := w.conn.Write(p[:min(len(p), writeSize)])
-		if written += n; err != nil {
-			return written, err
-		}
-		p = p[n:]
-	}
-	return written, nil
 }
 
 // hangUp closes the connection so that the client gets the last bytes: a
