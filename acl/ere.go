@@ -36,25 +36,27 @@ const (
 // a back-reference is an error, one that is too big, and one with an anchor (^ $ \< \>)
 // where it depends on more than the place what the anchor means. Beside \b, \B, \<
 // and \> only the letters and digits of ASCII are parts of words.
-func compileERE(expression string) (*regexp.Regexp, error) {
+//
+// size is what it compiles to, in instructions; see maxProgram.
+func compileERE(expression string) (re *regexp.Regexp, size int, err error) {
 	if len(expression) > maxExpression {
-		return nil, fmt.Errorf("it has more than %d bytes", maxExpression)
+		return nil, 0, fmt.Errorf("it has more than %d bytes", maxExpression)
 	}
 	p := ere{in: expression}
 	p.next()
 	n := p.alternatives()
 	if p.err != nil {
-		return nil, p.err
+		return nil, 0, p.err
 	}
 	text, err := n.translate(empty, empty)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	re, err := regexp.Compile(`(?s)` + text)
+	re, err = regexp.Compile(`(?s)` + text)
 	if err != nil {
-		return nil, fmt.Errorf("it is too deep, or repeats too often what repeats: %w", err)
+		return nil, 0, fmt.Errorf("it is too deep, or repeats too often what repeats: %w", err)
 	}
-	return re, nil
+	return re, n.size, nil
 }
 
 // ere parses an expression as glibc does (regcomp.c: parse_reg_exp,

@@ -36,7 +36,7 @@ func TestExpressionsAreThoseOfGlibc(t *testing.T) {
 			continue
 		}
 		expression, rest := unquotePrefix(t, line)
-		re, err := compileERE(expression)
+		re, _, err := compileERE(expression)
 		if rest = strings.TrimSpace(rest); rest == "error" || rest == "refused" {
 			if verdicts++; err == nil {
 				t.Errorf("%q compiles to %s", expression, re)
@@ -95,7 +95,7 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 		`*a`:                                                        "nothing is before *",
 		`[[:alfa:]]`:                                                "[:alfa:]",
 	} {
-		_, err := compileERE(expression)
+		_, _, err := compileERE(expression)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v", expression, err)
 		}

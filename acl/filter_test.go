@@ -194,8 +194,8 @@ func TestFiltersPass(t *testing.T) {
 			}
 			before, had := set, set.Pass([]byte(newchannel))
 			set = set.With(f)
-			if before.Pass([]byte(newchannel)) != had || before.Len() != i || set.Len() != i+1 {
-				t.Fatalf("With changed what it was called on: %d filters, now %d", before.Len(), set.Len())
+			if before.Pass([]byte(newchannel)) != had || count(before) != i || count(set) != i+1 {
+				t.Fatalf("With changed what it was called on: %d filters, now %d", count(before), count(set))
 			}
 		}
 		want := (includes == 0 || included) && !excluded
@@ -219,7 +219,7 @@ func TestFiltersShareNothing(t *testing.T) {
 	if one.Pass([]byte("Ring")) || !two.Pass([]byte("Ring")) || three.Pass([]byte("Ring")) {
 		t.Error("the sets have each other's filters")
 	}
-	if (*Filters)(nil).With().Len() != 0 || !(*Filters)(nil).With().Pass(nil) || !(*Filters)(nil).Pass(nil) {
+	if count((*Filters)(nil).With()) != 0 || !(*Filters)(nil).With().Pass(nil) || !(*Filters)(nil).Pass(nil) {
 		t.Error("a set without filters does not pass everything")
 	}
 }
@@ -230,7 +230,7 @@ func TestPolicyFilters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if filters := New(Options{Filters: []Filter{f}}).Filters(); filters.Len() != 1 || filters.Pass([]byte(newchannel)) {
+	if filters := New(Options{Filters: []Filter{f}}).Filters(); count(filters) != 1 || filters.Pass([]byte(newchannel)) {
 		t.Error("the filter is not there")
 	}
 	if New(Options{}).Filters() != nil || Nobody().Filters() != nil {
@@ -335,5 +335,30 @@ func BenchmarkFiltersPass(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func count(f *Filters) int {
+	if f == nil {
+		return 0
+	}
+	return len(f.include) + len(f.exclude)
+}
+
+func TestFiltersSize(t *testing.T) {
+	plain, err := NewAdvancedFilter("name(A)", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	big, err := NewFilter("a{500}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none *Filters
+	if one := none.With(plain).Size(); none.Size() != 0 || one == 0 || none.With(plain, plain).Size() != 2*one {
+		t.Errorf("one filter has size %d", one)
+	}
+	if size := none.With(big).Size(); size < 500 || size > 2048 {
+		t.Errorf("a{500} has size %d", size)
 	}
 }

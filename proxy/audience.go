@@ -68,6 +68,11 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 // passes is gets for any goroutine.
 func (a *audience) passes(frame []byte) bool { return a == nil || a.filters.Pass(frame) }
 
+// maxFilters bounds the filters that a session adds (acl: Filters.Size), since
+// all who see the PBX wait while an event is judged: 256 simple ones, or one of
+// the most costly.
+const maxFilters = 4096
+
 // Texts of Asterisk (manager.c: action_filter).
 const (
 	textNoOperation = "Unknown operation"
@@ -105,7 +110,12 @@ func (s *Session) addFilter(a *ami.Action) bool {
 		if now := s.audience.Load(); now != nil {
 			filters = now.filters
 		}
-		s.audience.Store(newAudience(filters.With(filter), len(s.srv.pbxs)))
+		filters = filters.With(filter)
+		if filters.Size() > s.user.Policy.Filters().Size()+maxFilters {
+			sl.answer = ami.AppendResponse(nil, "Error", a.ID(), textFullFilter)
+			return
+		}
+		s.audience.Store(newAudience(filters, len(s.srv.pbxs)))
 		sl.answer = ami.AppendResponse(nil, "Success", a.ID(), "Success")
 	}
 	s.add(sl)

@@ -115,6 +115,28 @@ func TestActionFilter(t *testing.T) {
 	}
 }
 
+// What a session may add is bounded: all others wait while filters are asked.
+func TestActionFilterHasABound(t *testing.T) {
+	w := newWorld(t, setup{users: filterUsers})
+	c := w.login("all", "Events: off")
+	added := 0
+	for {
+		f := c.Do("Action: Filter", "Operation: Add", "Filter: !"+strings.Repeat("a{9}", 20))
+		if header(f, "Message") != "Success" {
+			if header(f, "Message") != "Internal Error. Failed adding filter." {
+				t.Fatalf("%q", f)
+			}
+			break
+		}
+		added++
+	}
+	if added < 10 || added > 30 {
+		t.Errorf("%d filters could be added", added)
+	}
+	w.sims["east"].Event("End", ami.ClassUser) // and the session goes on
+	c.Do("Action: Ping")
+}
+
 func TestActionFilterNeedsARight(t *testing.T) {
 	w := newWorld(t, setup{users: "[u]\nsecret = u-secret\nread = all\nwrite = call,command\n"})
 	c := w.login("u", "Events: off")
