@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	"github.com/amiproxy/amiproxy/test/amiclient"
@@ -95,7 +96,7 @@ func TestClients(t *testing.T) {
 			Files: map[string]string{"cel.conf": "[general]\nenable = no\n", "cdr.conf": "[general]\nenable = no\n"}}
 	}
 	pbxs := starts(t, like(16, "sixteen"), like(22, "twentytwo"))
-	rows := make([][2]string, len(libraries))
+	rows := make([][2][]string, len(libraries))
 	together(t, len(pbxs), func(tb testing.TB, n int) {
 		pbx := pbxs[n]
 		p := startProxy(tb, clientsUsers, pbx)
@@ -125,12 +126,17 @@ func TestClients(t *testing.T) {
 			}
 		}
 	})
+	var table strings.Builder
+	tw := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "client\tAsterisk\tdirect\tamiproxy\tcommand-follows\tfullybooted = no")
 	for i, l := range libraries {
 		for n, pbx := range pbxs {
 			major, _, _ := strings.Cut(pbx.Version(), ".")
-			report(t, "client %s on Asterisk %s: %s", l.name, major, rows[i][n])
+			fmt.Fprintf(tw, "%s\t%s\t%s\n", l.name, major, strings.Join(rows[i][n], "\t"))
 		}
 	}
+	tw.Flush()
+	report(t, "Client libraries, what of a small job works:\n%s", &table)
 }
 
 // holdCall makes the call that stays, and returns when nothing of it changes any more.
@@ -233,9 +239,9 @@ func (w *workshop) drive(tb testing.TB, driver, addr, user string) []driverStep 
 	return steps
 }
 
-// judge lets one library do its job through a proxy in every way, and tells how that
-// and what it did directly went.
-func (w *workshop) judge(tb testing.TB, l library, direct []driverStep, proxy, output string) string {
+// judge lets one library do its job through a proxy in every way, and says of each,
+// and of what it did directly, what works.
+func (w *workshop) judge(tb testing.TB, l library, direct []driverStep, proxy, output string) []string {
 	tb.Helper()
 	through := w.drive(tb, l.driver, proxy, "through")
 	follows := w.drive(tb, l.driver, proxy, "follows")
@@ -251,7 +257,7 @@ func (w *workshop) judge(tb testing.TB, l library, direct []driverStep, proxy, o
 		if got == "" {
 			got = "all works"
 		}
-		return way + ": " + got
+		return got
 	}
 	verdicts := []string{
 		verdict("direct", direct, l.lacks),
@@ -261,7 +267,7 @@ func (w *workshop) judge(tb testing.TB, l library, direct []driverStep, proxy, o
 	if l.serial {
 		verdicts = append(verdicts, verdict("fullybooted = no", w.drive(tb, l.driver, proxy, "unbooted"), ""))
 	}
-	return strings.Join(verdicts, "; ")
+	return verdicts
 }
 
 // clientSteps are the steps of the job.
