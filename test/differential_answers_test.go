@@ -88,7 +88,7 @@ func answers() []scenario {
 		one("Action: QueueAdd"), one("Action: QueueAdd", "Queue: nosuch", "Interface: Local/1@x"), one("Action: QueuePause"), one("Action: QueueRemove", "Queue: sales", "Interface: x"),
 		one("Action: QueueLog"), one("Action: QueueReset"), one("Action: MessageSend"), one("Action: AgentLogoff", "Agent: nosuch"), one("Action: Reload", "Module: nosuch"),
 		one("Action: CreateConfig"), one("Action: UpdateConfig"), one("Action: DialplanExtensionAdd"), one("Action: PJSIPQualify"), one("Action: PJSIPQualify", "Endpoint: nosuch"),
-		one("Action: SorceryMemoryCacheStale"), one("Action: UserEvent"), one("Action: UserEvent", "UserEvent: X", "Key: y"), one("Action: AGI", "Channel: nosuch"), one("Action: AOCMessage"),
+		one("Action: SorceryMemoryCacheStale"), one("Action: UserEvent").byItself(), one("Action: UserEvent", "UserEvent: X", "Key: y").byItself(), one("Action: AGI", "Channel: nosuch"), one("Action: AOCMessage"),
 		one("Action: BlindTransfer"), one("Action: ConfbridgeKick"), one("Action: PresenceState"), one("Action: LoggerRotate"), one("Action: Events"), one("Action: SuppressEvents", "SuppressEvents: yes"),
 		one("Action: BridgeDestroy"), one("Action: BridgeDestroy", "BridgeUniqueid: nosuch"), one("Action: BridgeKick"), one("Action: BridgeTechnologySuspend"),
 		one("Action: Filter"), one("Action: WaitEvent", "Timeout: 0"),

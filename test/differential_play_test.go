@@ -22,8 +22,8 @@ import (
 // be the same from the proxy as from the PBX.
 //
 // In what it writes KEY(secret) stands for the answer to the challenge, {own} for a word
-// that no other playing uses, and {call}, {conf}, {queued} and {parked} for the channels
-// of the standing calls.
+// that no other playing uses, and {call}, {conf}, {queued} and {bridge} for names of
+// the standing calls. See also pause and other.
 type scenario struct {
 	name   string
 	writes []string // Each but the first waits for a frame.
@@ -76,19 +76,24 @@ func (st *stage) play(addr string, s scenario) outcome {
 	}
 	marks := strings.NewReplacer(pairs...)
 
+	var first *wire
 	if s.before != "" {
-		other := dialWire(addr)
-		defer other.hangUp()
-		other.write(s.before, nil)
-		other.awaitFrame()
+		first = dialWire(addr)
+		defer first.hangUp()
+		first.write(s.before, nil)
+		first.awaitFrame()
 	}
 	w := dialWire(addr)
 	defer w.close()
 	waited := true
 	for _, text := range s.writes {
 		if text == pause {
-			w.read(time.Now().Add(pauseFor), func() bool { return false })
+			w.read(time.Now().Add(pauseFor+st.calm), func() bool { return false })
 			waited = w.wake()
+			continue
+		}
+		if text, ok := strings.CutPrefix(text, other); ok {
+			first.write(marks.Replace(text), nil)
 			continue
 		}
 		if !waited {
@@ -109,12 +114,27 @@ func (st *stage) play(addr string, s scenario) outcome {
 		limit = last.Add(s.watch)
 	}
 	end := w.awaitEnd(limit)
-	text := strings.ReplaceAll(withoutVolatiles(string(w.got)), own, "{own}")
+	text := strings.ReplaceAll(withoutOthers(withoutVolatiles(string(w.got)), own), own, "{own}")
 	o := outcome{text: text + "[" + end + "]\n"}
 	if s.timed {
 		o.took = time.Since(last)
 	}
 	return o
+}
+
+var (
+	userEvent = regexp.MustCompile(`Event: UserEvent\r\n(?:[^\r\n]+\r\n)+\r\n`)
+	playing   = regexp.MustCompile(`Playing: (own\d{6})\r\n`)
+)
+
+// withoutOthers drops the user events of other playings.
+func withoutOthers(text, own string) string {
+	return userEvent.ReplaceAllStringFunc(text, func(f string) string {
+		if m := playing.FindStringSubmatch(f); m != nil && m[1] != own {
+			return ""
+		}
+		return f
+	})
 }
 
 // keyFor is the answer to the last challenge in what came.

@@ -66,6 +66,26 @@ write = call
 [blanks]
 secret = pw
 write = call, system
+[filtered]
+secret = pw
+read = user
+write = user
+eventfilter = UserEvent: (Said|More)
+eventfilter = !Key: secret
+[advanced]
+secret = pw
+read = user
+write = user
+eventfilter(name(UserEvent),header(UserEvent),method(exact)) = Said
+eventfilter(action(exclude),header(Key),method(starts_with)) = sec
+[filterer]
+secret = pw
+read = user
+write = user,system
+[waiter]
+secret = pw
+read = call
+write = user
 [odd name!]
 secret = s p;w
 `
@@ -77,6 +97,9 @@ const goodbye = "Action: Logoff\r\n\r\n"
 
 // pause is a write of nothing: what comes within a moment comes before the next one.
 const pause = "{pause}"
+
+// other begins a write to the other connection, which waits for nothing.
+const other = "{other}"
 
 func logIn(user string) string {
 	return action("Action: Login", "Username: "+user, "Secret: pw", "Events: off")
@@ -99,7 +122,7 @@ func (s scenario) byItself() scenario { s.alone = true; return s }
 func (s scenario) on(major int) scenario { s.only = major; return s }
 
 // watched is a scenario whose connection may stay open.
-func (s scenario) watched() scenario { s.watch = 300 * time.Millisecond; return s }
+func (s scenario) watched() scenario { s.watch = time.Second; return s }
 
 func (s scenario) hungUp() scenario { s.hangUp = true; return s }
 
@@ -119,7 +142,7 @@ func scenarios() []scenario {
 		timed[i].timed = true
 	}
 	all := timed
-	for _, some := range [][]scenario{quirks(), cuts(), masks(), rights(), answers()} {
+	for _, some := range [][]scenario{quirks(), cuts(), masks(), filters(), waits(), rights(), answers()} {
 		all = append(all, some...)
 	}
 	return all

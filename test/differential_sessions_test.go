@@ -80,22 +80,3 @@ func eventMasks() []string {
 	}
 	return append(all, action("Action: Events"), action("Action: Events", "EventMask:"))
 }
-
-// masks are about which events come. speaker may read user events and send some.
-func masks() []scenario {
-	say := action("Action: UserEvent", "UserEvent: Said", "Key: {own}")
-	var all []scenario
-	for _, mask := range []string{"", "on", "off", "user", "call,user", "u,call", "USER", "user, call", "64", "65", "0", "-1", "1", "all", "none", "nonsense", "t", "2147483647", "2147483648", "4294967360"} {
-		all = append(all,
-			raw("Events: "+mask+" at login", action("Action: Login", "Username: speaker", "Secret: pw", "Events: "+mask), say, pause, goodbye).byItself(),
-			raw("EventMask: "+mask, logIn("speaker")+action("Action: Events", "EventMask: "+mask)+say, pause, goodbye).byItself())
-	}
-	return append(all,
-		raw("no mask at login", action("Action: Login", "Username: speaker", "Secret: pw"), say, pause, goodbye).byItself(),
-		raw("masks one after the other", logIn("speaker")+action("Action: Events", "EventMask: on")+say, pause, action("Action: Events", "EventMask: off")+say, pause, action("Action: Events", "EventMask: bad,")+say, pause, goodbye).byItself(),
-		raw("strange user events", logIn("speaker")+action("Action: Events", "EventMask: on")+
-			action("Action: UserEvent", "ActionID: 1", "UserEvent: A", "X: y ", "no colon", " blank: first", "Event: Y", "Privilege: z", "SuppressEvents: no", "UserEvent: B", "action: x", "Empty:"),
-			pause, action("Action: UserEvent", "ActionID: 2"), pause, action("Action: UserEvent", "UserEvent:", "ActionID: 3", "X:1", "X: 2"), pause, goodbye).byItself(),
-		raw("SuppressEvents", logIn("speaker")+action("Action: Events", "EventMask: on")+action("Action: UserEvent", "UserEvent: A", "SuppressEvents: yes"), pause, goodbye).byItself(),
-	)
-}

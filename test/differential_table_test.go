@@ -202,7 +202,7 @@ var argumentTable = []arguments{
 		" || Action: UpdateConfig | SrcFilename: {own}.conf | DstFilename: {own}.conf | Action-000000: Delete | Cat-000000: c | Var-000000: nosuch"),
 		wrong: trials("SrcFilename: nosuch.conf | DstFilename: nosuch.conf", "SrcFilename: acl.conf", "DstFilename: acl.conf", "SrcFilename: acl.conf | DstFilename: {own}.conf | Action-000000: Nosuch | Cat-000000: c", "SrcFilename: acl.conf | DstFilename: {own}.conf | Action-000000: NewCat",
 			"SrcFilename: acl.conf | DstFilename: {own}.conf | Action-000000: DelCat | Cat-000000: nosuch")},
-	{action: "UserEvent", plausible: trials("UserEvent: X | Key: y")},
+	{action: "UserEvent", plausible: trials("UserEvent: X | Key: y"), alone: true},
 	{action: "VoicemailBoxSummary", plausible: trials("Context: default | Mailbox: 100")},
 	{action: "VoicemailForward", plausible: trials("Context: default | Mailbox: 100 | Folder: INBOX | ID: nosuch | ToContext: default | ToMailbox: 100 | ToFolder: Old")},
 	{action: "VoicemailMove", plausible: trials("Context: default | Mailbox: 100 | Folder: INBOX | ID: nosuch | ToFolder: Old")},

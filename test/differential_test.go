@@ -21,7 +21,11 @@ import (
 //	differential_test.go           the course of a run, the verdict, the report
 //	differential_play_test.go      one playing: bytes out, bytes in, what varies
 //	differential_known_test.go     the table of all deliberate differences
-//	differential_scenarios_test.go scenarios made by hand: framing, logins, rights, answers
+//	differential_scenarios_test.go the users, and how scenarios are written
+//	differential_framing_test.go   scenarios made by hand: lines and headers
+//	differential_sessions_test.go  logins
+//	differential_events_test.go    masks, filters, WaitEvent
+//	differential_answers_test.go   rights, and single actions
 //	differential_cut_test.go       the same bytes cut anywhere
 //	differential_actions_test.go   scenarios made of every action that the PBX lists
 //	differential_table_test.go     the arguments of those actions
@@ -38,7 +42,8 @@ const (
 type stage struct {
 	major      int
 	pbx, proxy string            // Addresses.
-	marks      map[string]string // What stands in a scenario for something of this PBX, see play.
+	marks      map[string]string // What stands in a scenario for something of this PBX.
+	calm       time.Duration     // How much longer pauses take.
 }
 
 // A verdict is what came of a scenario.
@@ -123,6 +128,7 @@ func (st *stage) run(tb testing.TB, all []scenario) []verdict {
 			try(s)
 		}
 	}
+	st.calm = 4 * pauseFor
 	for _, v := range doubtful {
 		done = append(done, st.judge(v.scenario, v.doubt))
 	}
@@ -141,8 +147,13 @@ func (st *stage) compare(s scenario, asterisks, proxys outcome) (v verdict, ok b
 		if d.only != 0 && d.only != st.major || !d.in.MatchString(s.name) {
 			continue
 		}
-		if changed := d.proxy(asterisks.text); changed != asterisks.text {
-			asterisks.text = changed
+		changed := asterisks
+		changed.took += d.later
+		if d.proxy != nil {
+			changed.text = d.proxy(asterisks.text)
+		}
+		if changed != asterisks {
+			asterisks = changed
 			v.deliberate = append(v.deliberate, d)
 		}
 	}
@@ -225,8 +236,9 @@ func summarise(tb testing.TB, version string, major int, all []verdict) {
 // A difference is one thing that the proxy answers otherwise than Asterisk, to a user with
 // hardening = no.
 type difference struct {
-	in    *regexp.Regexp // The names of the scenarios.
-	only  int            // The release, 0 for each.
-	why   string         // For the report: what differs, and the reason.
-	proxy func(asterisks string) string
+	in    *regexp.Regexp                // The names of the scenarios.
+	only  int                           // The release, 0 for each.
+	why   string                        // For the report: what differs, and the reason.
+	proxy func(asterisks string) string // Makes the proxy's answer of Asterisk's; nil: it is the same.
+	later time.Duration                 // How much later the proxy's answer ends.
 }
