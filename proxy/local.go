@@ -37,6 +37,10 @@ func (s *Session) logoff(a *ami.Action) bool {
 }
 
 func (s *Session) ping(a *ami.Action) bool {
+	if len(s.views) == 1 && s.views[0].Version() == "1.0" { // Asterisk 1.4
+		s.reply(a.ID() != "", ami.AppendResponse(nil, "Pong", a.ID(), ""))
+		return true
+	}
 	answer := ami.AppendResponseStart(nil, "Success", a.ID())
 	answer = ami.AppendHeader(answer, "Ping", "Pong")
 	answer = ami.AppendHeader(answer, "Timestamp", timestamp(time.Now()))

@@ -182,3 +182,11 @@ fullybooted = no
 	c.Login("unbooted", "unbooted-secret")
 	c.ExpectNothing()
 }
+
+// To clients of Asterisk 1.4 the answer to Ping is a word of its own.
+func TestPingOfOldPBX(t *testing.T) {
+	w := newWorld(t, setup{sim: map[string]simpbx.Options{"east": {Version: "1.0"}}})
+	c := w.login("full", "Events: off")
+	c.Send("Action: Ping", "ActionID: p")
+	expectBytes(t, c, "Response: Pong\r\nActionID: p\r\n\r\n")
+}
