@@ -25,14 +25,14 @@ func cuts() []scenario {
 		s := raw(t.name+" byte by byte", t.text).hungUp()
 		s.cut = func(text string) []string { return strings.Split(text, "") }
 		if len(t.text) > 1500 {
-			s.name, s.cut = t.name+" in threes", func(text string) []string { return pieces(text, func() int { return 3 }) }
+			s.name, s.cut = t.name+" in sevens", func(text string) []string { return pieces(text, func() int { return 7 }) }
 		}
 		all = append(all, s)
 		for n := range 12 {
 			s := raw(fmt.Sprintf("%s cut at random, %d", t.name, n), t.text).hungUp()
 			s.cut = func(text string) []string {
 				random := rand.New(rand.NewPCG(uint64(i), uint64(n)))
-				return pieces(text, func() int { return 1 + random.IntN(1<<(n%6+2)) })
+				return pieces(text, func() int { return 1 + random.IntN(1<<(n%6+3)) })
 			}
 			all = append(all, s)
 		}

@@ -32,6 +32,7 @@ allowmultiplelogin = yes
 // TestLimitsAreThoseOfAsterisk shows that strangers are cut at the same time, that as many
 // of them are let in, and who may log in twice.
 func TestLimitsAreThoseOfAsterisk(t *testing.T) {
+	t.Parallel() // with TestPermissions
 	// The links of the proxy are many logins of one user.
 	options := func(major int) asterisk.Options {
 		return asterisk.Options{Major: major, Name: "pbx", General: limitsGeneral,

@@ -27,7 +27,7 @@ import (
 type scenario struct {
 	name   string
 	writes []string // Each but the first waits for a frame.
-	before string   // Written to another connection first, which stays.
+	before string   // Written to another connection first, which stays. It sees all user events if there are some.
 	only   int      // The release that has what the scenario is about; 0: both.
 	alone  bool     // It changes what others see, or sees what others cause.
 	hangUp bool     // The client's side is closed after the last byte.
@@ -40,8 +40,8 @@ type scenario struct {
 }
 
 const (
-	playLimit = 30 * time.Second // For one playing. Only a failure waits it out.
-	pauseFor  = 50 * time.Millisecond
+	playLimit = 30 * time.Second       // For one playing. Only a failure waits it out.
+	pauseFor  = 40 * time.Millisecond  // In which comes what was under way.
 	betweenAt = 300 * time.Microsecond // Between two pieces, which are to be two reads.
 )
 
@@ -85,21 +85,27 @@ func (st *stage) play(addr string, s scenario) outcome {
 	}
 	w := dialWire(addr)
 	defer w.close()
-	waited := true
+	said, seen := 0, 0 // Events that the playing has made, and that the other connection was waited for.
+	answered := true
 	for _, text := range s.writes {
 		if text == pause {
+			if first != nil && said > seen {
+				seen = said
+				first.read(time.Now().Add(playLimit), func() bool { return bytes.Count(first.got, []byte("Playing: "+own)) >= seen })
+			}
 			w.read(time.Now().Add(pauseFor+st.calm), func() bool { return false })
-			waited = w.wake()
+			answered = w.wake()
 			continue
 		}
+		said += strings.Count(text, "Playing: ")
 		if text, ok := strings.CutPrefix(text, other); ok {
 			first.write(marks.Replace(text), nil)
 			continue
 		}
-		if !waited {
+		if !answered {
 			w.awaitFrame()
 		}
-		waited = false
+		answered = false
 		text = challengeKey.ReplaceAllStringFunc(marks.Replace(text), func(call string) string {
 			return keyFor(w.got, challengeKey.FindStringSubmatch(call)[1])
 		})

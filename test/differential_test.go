@@ -107,8 +107,7 @@ func (st *stage) run(tb testing.TB, all []scenario) []verdict {
 			doubtful = append(doubtful, v)
 		}
 	}
-	isAlone := func(s scenario) bool { return s.alone }
-	rest := slices.DeleteFunc(slices.Clone(all), isAlone)
+	rest := slices.DeleteFunc(slices.Clone(all), func(s scenario) bool { return s.alone })
 	next := make(chan scenario)
 	var players sync.WaitGroup
 	for range atOnce {

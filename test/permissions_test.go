@@ -38,6 +38,7 @@ func matrixUsers() string {
 // TestPermissions sends every action that the PBX lists as users with each set of classes:
 // the proxy answers as the PBX, or with hardening = yes refuses more, and never less.
 func TestPermissions(t *testing.T) {
+	t.Parallel() // with TestLimitsAreThoseOfAsterisk, which mostly waits
 	options := func(major int) asterisk.Options {
 		o := differentialPBX(major)
 		o.Users = matrixUsers()
