@@ -15,11 +15,10 @@ import (
 type Options struct {
 	// Name is the user's name as the file spells it.
 	Name string
-	// Secret is what the user logs in with. A user without any secret line
-	// (NoSecret) can never log in; an empty secret is one that matches an
-	// empty or missing Secret header (manager.c: authenticate).
-	Secret   string `json:"-" xml:"-" yaml:"-"`
-	NoSecret bool
+	// Secret is what the user logs in with. Without one the user can never log
+	// in. (Asterisk lets anybody in as a user whose secret is empty; manager.c:
+	// authenticate.)
+	Secret string `json:"-" xml:"-" yaml:"-"`
 	// Lists are the user's own deny and permit lines and the named ACLs. Every
 	// one must allow an address; with none, every address may log in.
 	Lists []*List
@@ -55,7 +54,7 @@ type Policy struct {
 
 // New compiles a user's rules. The lists are copied.
 func New(o Options) *Policy {
-	secret := newSecret(o.Secret, o.NoSecret)
+	secret := newSecret(o.Secret)
 	p := &Policy{
 		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening,
 		secret: func() *secretValue { return secret },
@@ -72,7 +71,7 @@ func New(o Options) *Policy {
 	return p
 }
 
-var nobody = New(Options{NoSecret: true, Lists: []*List{DenyAll()}})
+var nobody = New(Options{Lists: []*List{DenyAll()}})
 
 // Nobody is the policy of a user that does not exist: it admits no address,
 // accepts no secret and grants nothing. Asking it takes as long as asking a

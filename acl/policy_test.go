@@ -19,7 +19,7 @@ import (
 )
 
 func TestPolicyAccessors(t *testing.T) {
-	p := New(Options{Name: "Crm", Read: ami.ClassCall, Write: ami.ClassSystem})
+	p := New(Options{Name: "Crm", Secret: "x", Read: ami.ClassCall, Write: ami.ClassSystem})
 	if p.Name() != "Crm" || p.Read() != ami.ClassCall || p.Write() != ami.ClassSystem || !p.HasSecret() {
 		t.Errorf("name %q, read %v, write %v, secret %v", p.Name(), p.Read(), p.Write(), p.HasSecret())
 	}
@@ -74,10 +74,8 @@ func TestCheckSecret(t *testing.T) {
 		{"prefix", Options{Secret: "s3cret"}, "s3cre", false},
 		{"longer", Options{Secret: "s3cret"}, "s3cret ", false},
 		{"missing", Options{Secret: "s3cret"}, "", false},
-		{"empty and empty", Options{}, "", true},
-		{"empty and some", Options{}, "x", false},
-		{"none and empty", Options{NoSecret: true}, "", false},
-		{"none wins", Options{Secret: "x", NoSecret: true}, "x", false},
+		{"none and none", Options{}, "", false},
+		{"none and some", Options{}, "x", false},
 	}
 	for _, test := range tests {
 		if got := New(test.o).CheckSecret(test.secret); got != test.want {
@@ -108,8 +106,7 @@ func TestCheckKey(t *testing.T) {
 		{"neither", Options{Secret: "s3cret"}, "", "", false},
 		{"other challenge", Options{Secret: "s3cret"}, "9", right, false},
 		{"the plain secret", Options{Secret: "s3cret"}, challenge, "s3cret", false},
-		{"empty secret", Options{}, challenge, keyOf(challenge, ""), true},
-		{"no secret", Options{NoSecret: true}, challenge, keyOf(challenge, ""), false},
+		{"no secret", Options{}, challenge, keyOf(challenge, ""), false},
 	}
 	for _, test := range tests {
 		if got := New(test.o).CheckKey(test.challenge, test.key); got != test.want {

@@ -11,15 +11,14 @@ import (
 type secretValue struct {
 	text string // needed for the MD5 challenge
 	sum  [sha256.Size]byte
-	none bool // the user has no secret and cannot log in
 }
 
-func newSecret(text string, none bool) *secretValue {
-	return &secretValue{text: text, sum: sha256.Sum256([]byte(text)), none: none}
+func newSecret(text string) *secretValue {
+	return &secretValue{text: text, sum: sha256.Sum256([]byte(text))}
 }
 
 // HasSecret reports whether the user can log in at all.
-func (p *Policy) HasSecret() bool { return !p.secret().none }
+func (p *Policy) HasSecret() bool { return p.secret().text != "" }
 
 // CheckSecret reports whether secret is the user's. The time it takes depends
 // on the secret offered only: hashes of equal length are compared, in constant
@@ -28,7 +27,7 @@ func (p *Policy) CheckSecret(secret string) bool {
 	own := p.secret()
 	sum := sha256.Sum256([]byte(secret))
 	equal := subtle.ConstantTimeCompare(sum[:], own.sum[:]) == 1
-	return equal && !own.none
+	return equal && own.text != ""
 }
 
 // CheckKey reports whether key answers the challenge: the MD5 of challenge and
@@ -40,5 +39,5 @@ func (p *Policy) CheckKey(challenge, key string) bool {
 	want := make([]byte, 0, 2*md5.Size)
 	want = hex.AppendEncode(want, sum[:])
 	equal := subtle.ConstantTimeCompare(want, []byte(key)) == 1
-	return equal && challenge != "" && !own.none
+	return equal && challenge != "" && own.text != ""
 }

@@ -29,7 +29,8 @@ func asteriskReads(text string) string {
 var classNames = strings.Fields("system call log verbose command agent user config dtmf reporting cdr dialplan originate agi cc aoc test security message all none")
 
 // classes takes a list of classes strictly, and says how Asterisk would have
-// read it where that is different.
+// read it where that is different. A name with a blank beside it grants nothing,
+// as in Asterisk: nobody is to have more rights here by the same line.
 func classes(field func(*userDraft) *acl.Options, read bool) func(*value, *userDraft) {
 	return func(v *value, u *userDraft) {
 		lax := asteriskReads(v.text)
@@ -46,7 +47,8 @@ func classes(field func(*userDraft) *acl.Options, read bool) func(*value, *userD
 			return
 		}
 		if same, err := acl.ParseClasses(lax); err != nil || same != set {
-			v.warnf("Asterisk would read %s %s, because of the blanks in it", v.shown(), meant)
+			v.warnf("%s counts %s: remove the blanks, beside which a name means nothing (to Asterisk either)", v.shown(), meant)
+			set &= same
 		}
 		if o := field(u); read {
 			o.Read = set

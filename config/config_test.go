@@ -251,17 +251,17 @@ hardening = no
 secretfile = s
 acl = homes, office
 `)
-	if u := users["none"]; !u.options.NoSecret || !u.options.Hardening {
+	if u := users["none"]; u.options.Secret != "" || !u.options.Hardening {
 		t.Error("none: wrong options")
 	}
-	if u := users["empty"]; u.options.NoSecret || u.options.Secret != "" {
+	if u := users["empty"]; u.options.Secret != "" {
 		t.Error("empty: wrong options")
 	}
-	if u := users["two"]; u.options.Secret != " a b " || u.options.NoSecret || len(u.options.Lists) != 2 {
+	if u := users["two"]; u.options.Secret != " a b " || len(u.options.Lists) != 2 {
 		t.Error("two: wrong options")
 	}
 	one := users["one"].options
-	if one.Secret != "a=b" || one.NoSecret || one.Hardening {
+	if one.Secret != "a=b" || one.Hardening {
 		t.Error("one: wrong options")
 	}
 	if one.Read.String() != "system,call,all" || one.Write != 0 {

@@ -176,7 +176,6 @@ func (l *loading) loadUser(s *section) {
 
 func (l *loading) userSecret(s *section, u *userDraft, given values) {
 	if !u.secret.resolve(l, given) {
-		u.options.NoSecret = true
 		if given["secret"] == nil && given["secretfile"] == nil && !s.broken {
 			l.report.warnf(s.place, s.name, "secret", "missing: this user can never log in")
 		}
@@ -191,7 +190,7 @@ func (l *loading) userSecret(s *section, u *userDraft, given values) {
 	case hashed(text):
 		v.errorf("hashed secrets are not supported yet")
 	case text == "":
-		v.warnf("empty: this user logs in without a secret")
+		v.warnf("empty: this user can never log in (Asterisk would let anybody in as this user)")
 	case strings.HasPrefix(text, "${") && strings.HasSuffix(text, "}") && v == given["secret"]:
 		v.warnf("${ is taken as it stands in a user section: use secretfile to keep a secret out of this file")
 	}
