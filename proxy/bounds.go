@@ -28,7 +28,7 @@ func (s *Session) queueAnswer(frame []byte) {
 
 // queueEventLocked queues an event unless the mask or the filters, which may
 // have changed since it came, are against it (process_events tests again, too).
-func (s *Session) queueEventLocked(e *heldEvent) {
+func (s *Session) queueEventLocked(e *event) {
 	if !s.sees(e.class) {
 		return
 	}

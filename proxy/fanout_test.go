@@ -125,14 +125,15 @@ func TestUnsubscribe(t *testing.T) {
 	})
 }
 
-// fanout is a PBX with n sessions whose clients read at once.
-func fanout(tb testing.TB, n int) (p *pbx, event *backend.Event, drain func()) {
+// fanout is a PBX with n sessions of a user, whose clients read at once.
+func fanout(tb testing.TB, user string, n int) (p *pbx, event *backend.Event, drain func()) {
 	tb.Helper()
-	desk := deskSession(tb, "[full]\nsecret = x\nread = all\n", "full", false)
+	desk := deskSession(tb, fanoutUsers, user, false)
 	p = desk.srv.pbxs[0]
 	var sessions []*Session
 	for range n {
-		s := desk.srv.deskSession(tb, "full", false)
+		s := desk.srv.deskSession(tb, user, false)
+		s.audience.Store(desk.srv.audiences[s.user])
 		p.subscribe(s)
 		sessions = append(sessions, s)
 	}
@@ -145,10 +146,27 @@ func fanout(tb testing.TB, n int) (p *pbx, event *backend.Event, drain func()) {
 	}
 }
 
+const fanoutUsers = `
+[full]
+secret = x
+read = all
+[filtered]
+secret = x
+read = all
+eventfilter = !Event: (Hangup|VarSet)
+eventfilter(name(Newexten)) =
+`
+
 // One more client must cost no memory: a delivery is a reference.
 func TestFanoutDoesNotAllocate(t *testing.T) {
+	for _, user := range []string{"full", "filtered"} {
+		testFanoutDoesNotAllocate(t, user)
+	}
+}
+
+func testFanoutDoesNotAllocate(t *testing.T, user string) {
 	allocs := func(clients int) float64 {
-		p, event, drain := fanout(t, clients)
+		p, event, drain := fanout(t, user, clients)
 		for range 2 { // a queue has two buffers
 			p.Event(p.Backend, event)
 			drain()
@@ -159,21 +177,23 @@ func TestFanoutDoesNotAllocate(t *testing.T) {
 		})
 	}
 	if one, many := allocs(1), allocs(101); many != one {
-		t.Errorf("%v allocations for 1 client, %v for 101", one, many)
+		t.Errorf("%s: %v allocations for 1 client, %v for 101", user, one, many)
 	}
 }
 
 func BenchmarkFanout(b *testing.B) {
-	for _, n := range []int{1, 10, 100, 1000} {
-		b.Run(fmt.Sprintf("clients=%d", n), func(b *testing.B) {
-			p, event, drain := fanout(b, n)
-			b.ReportAllocs()
-			b.SetBytes(int64(n * len(event.Frame)))
-			for b.Loop() {
-				p.Event(p.Backend, event)
-				drain()
-			}
-			b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds()/1e6, "Mdeliv/s")
-		})
+	for _, user := range []string{"full", "filtered"} {
+		for _, n := range []int{1, 10, 100, 1000} {
+			b.Run(fmt.Sprintf("user=%s/clients=%d", user, n), func(b *testing.B) {
+				p, event, drain := fanout(b, user, n)
+				b.ReportAllocs()
+				b.SetBytes(int64(n * len(event.Frame)))
+				for b.Loop() {
+					p.Event(p.Backend, event)
+					drain()
+				}
+				b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds()/1e6, "Mdeliv/s")
+			})
+		}
 	}
 }

@@ -161,7 +161,7 @@ func (d *desk) event(pbx int) {
 		after: slices.Clone(d.sent[pbx]),
 	}
 	d.events = append(d.events, e)
-	d.s.putEvent(heldEvent{pbx: pbx, class: ami.ClassCall, frame: []byte(e.text)})
+	d.s.putEvent(&event{pbx: pbx, class: ami.ClassCall, frame: []byte(e.text)})
 }
 
 // check judges what was written.
@@ -273,9 +273,9 @@ func TestHeldEvents(t *testing.T) {
 			progress := sentAction(false)
 			sl := &slot{progress: progress}
 			s.add(sl)
-			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("first ")})
+			s.putEvent(&event{class: ami.ClassCall, frame: []byte("first ")})
 			time.Sleep(holdTime / 2)
-			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("second ")})
+			s.putEvent(&event{class: ami.ClassCall, frame: []byte("second ")})
 			progress.list.Store(list)
 			time.Sleep(holdTime/2 + time.Millisecond)
 			synctest.Wait()
@@ -304,10 +304,10 @@ func TestEventsWaitForAListThatWaits(t *testing.T) {
 		list := &slot{pbx: 1, progress: sentAction(true)}
 		s.add(slow)
 		s.add(list)
-		s.putEvent(heldEvent{pbx: 1, class: ami.ClassCall, frame: []byte("event ")})
+		s.putEvent(&event{pbx: 1, class: ami.ClassCall, frame: []byte("event ")})
 		s.fill(list, []byte("list "))
 		time.Sleep(time.Minute)
-		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("other ")})
+		s.putEvent(&event{class: ami.ClassCall, frame: []byte("other ")})
 		time.Sleep(time.Minute)
 		s.fill(slow, []byte("slow "))
 		if got, want := join(s.written()), "other slow list event "; got != want {
@@ -335,16 +335,16 @@ func TestHeldEventsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := deskSession(t, smallQueues, "drops", false)
 		s.out.SetBounds(queueOptions(s))
-		event := strings.Repeat("x", 20_000) + "\n"
+		text := strings.Repeat("x", 20_000) + "\n"
 		sl := &slot{progress: sentAction(true)}
 		s.add(sl)
 		for range 10 {
-			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte(event)})
+			s.putEvent(&event{class: ami.ClassCall, frame: []byte(text)})
 		}
-		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("small, and late\n")})
+		s.putEvent(&event{class: ami.ClassCall, frame: []byte("small, and late\n")})
 		s.fill(sl, []byte("answer\n"))
-		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte("next\n")})
-		want := "answer\n" + event + event + event + string(eventsLost(8)) + "next\n"
+		s.putEvent(&event{class: ami.ClassCall, frame: []byte("next\n")})
+		want := "answer\n" + text + text + text + string(eventsLost(8)) + "next\n"
 		if got := join(s.written()); got != want {
 			t.Errorf("got %d bytes, want %d", len(got), len(want))
 		}
@@ -352,7 +352,7 @@ func TestHeldEventsAreBounded(t *testing.T) {
 		s = deskSession(t, smallQueues, "drops", false)
 		s.out.SetBounds(queueOptions(s))
 		s.add(&slot{progress: sentAction(false)})
-		s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte(strings.Repeat("x", 70_000))})
+		s.putEvent(&event{class: ami.ClassCall, frame: []byte(strings.Repeat("x", 70_000))})
 		time.Sleep(2 * holdTime)
 		synctest.Wait()
 		if got := join(s.written()); got != string(eventsLost(1)) {
@@ -362,7 +362,7 @@ func TestHeldEventsAreBounded(t *testing.T) {
 		s = deskSession(t, smallQueues, "closes", false)
 		s.add(&slot{progress: sentAction(false)})
 		for range 4 {
-			s.putEvent(heldEvent{class: ami.ClassCall, frame: []byte(event)})
+			s.putEvent(&event{class: ami.ClassCall, frame: []byte(text)})
 		}
 		if why := s.reason.Load(); why == nil || *why != reasonSlowClient {
 			t.Errorf("reason %v", why)

@@ -56,6 +56,7 @@ func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
 	if p.timestamps {
 		v.original = stamped(e.Frame, time.Now())
 	}
+	out := event{pbx: p.index, class: e.Class}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for _, s := range p.sessions {
@@ -63,9 +64,9 @@ func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
 			continue
 		}
 		named := e.Owner != nil && s.knows(e.Owner.(*Session))
-		frame := v.frame(s.tagged, named)
-		if a := s.audience.Load(); a.gets(&v, s.tagged, named, frame) {
-			s.putEvent(heldEvent{pbx: p.index, class: e.Class, frame: frame, passed: a})
+		out.frame, out.passed = v.frame(s.tagged, named), s.audience.Load()
+		if out.passed.gets(&v, s.tagged, named, out.frame) {
+			s.putEvent(&out)
 		}
 	}
 }
@@ -148,7 +149,7 @@ func (p *pbx) State(_ *backend.Backend, state backend.State) {
 		if !state.Up && s.user.CloseWhenPBXLost && len(s.views) == 1 {
 			s.endWith(reasonPBXLost)
 		} else if a := s.audience.Load(); !unwanted && s.sees(ami.ClassNone) && a.passes(frame) {
-			s.putEvent(heldEvent{pbx: p.index, class: ami.ClassNone, frame: frame, passed: a})
+			s.putEvent(&event{pbx: p.index, class: ami.ClassNone, frame: frame, passed: a})
 		}
 	}
 }

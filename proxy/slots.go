@@ -53,15 +53,20 @@ type slot struct {
 	counted int64 // bytes of the action, then of the answer, in Session.slotBytes
 }
 
-// heldEvent is an event that came while an action was under way that may have
-// caused it: it must not overtake the answer, or fall into a list.
-type heldEvent struct {
+// event is an event on its way to a session.
+type event struct {
 	pbx    int
 	class  ami.Class
 	frame  []byte
 	passed *audience // whose filters let it through
-	after  *slot     // is queued after its answer
-	since  time.Time
+}
+
+// heldEvent is an event that came while an action was under way that may have
+// caused it: it must not overtake the answer, or fall into a list.
+type heldEvent struct {
+	event
+	after *slot // is queued after its answer
+	since time.Time
 }
 
 // add gives the slot its place.
@@ -191,11 +196,12 @@ func (s *Session) queueLocked(sl *slot) {
 }
 
 // putEvent queues an event, behind the answers that it has to wait for.
-func (s *Session) putEvent(e heldEvent) {
+func (s *Session) putEvent(e *event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.after = s.lastSentLocked(e.pbx); e.after == nil {
-		s.queueEventLocked(&e)
+	after := s.lastSentLocked(e.pbx)
+	if after == nil {
+		s.queueEventLocked(e)
 		return
 	}
 	size := int64(len(e.frame))
@@ -206,9 +212,8 @@ func (s *Session) putEvent(e heldEvent) {
 			s.abort(reasonSlowClient)
 		}
 	} else {
-		e.since = time.Now()
 		s.heldBytes += size
-		s.held = append(s.held, e)
+		s.held = append(s.held, heldEvent{*e, after, time.Now()})
 		s.countLocked()
 	}
 	s.endWaitLocked()
@@ -239,7 +244,7 @@ func (s *Session) releaseLocked(free func(*heldEvent) bool) {
 		}
 		s.heldBytes -= int64(len(e.frame))
 		s.account.set(s.slotBytes + s.heldBytes)
-		s.queueEventLocked(e)
+		s.queueEventLocked(&e.event)
 	}
 	clear(s.held[len(kept):])
 	s.held = kept
