@@ -2,7 +2,10 @@
 
 package test
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // rights are about users who may not do all.
 func rights() []scenario {
@@ -73,6 +76,8 @@ func answers() []scenario {
 		one("Action: Command", "Command: core show help core show"), one("Action: Command", "Command: dialplan show agents"), one("Action: Command", "Command: dialplan show default"),
 		one("Action: GetConfig", "Filename: queues.conf"), one("Action: GetConfig", "Filename: nosuch.conf"), one("Action: GetConfig", "Filename: queues.conf", "Category: nosuch"),
 		one("Action: GetConfigJSON", "Filename: queues.conf"), one("Action: ListCategories", "Filename: queues.conf"), one("Action: ListCategories", "Filename: acl.conf"), one("Action: ListCategories"),
+		as("full", "sixty actions at once", strings.Repeat(action("Action: Getvar", "Variable: NONE", "ActionID: 1")+action("Action: Ping", "ActionID: 1")+action("Action: QueueStatus", "Queue: support", "ActionID: 2")+action("Action: Nosuch")+
+			action("Action: PJSIPShowEndpoint", "Endpoint: nosuch", "ActionID: 3")+action("Action: Events", "EventMask: off"), 10)),
 		as("full", "fenced in a pipeline", action("Action: Getvar", "Variable: A", "ActionID: 1"), action("Action: QueueRule", "ActionID: 2"), action("Action: Getvar", "Variable: B", "ActionID: 3"),
 			action("Action: Command", "Command: core show version", "ActionID: 4"), action("Action: ModuleLoad"), action("Action: Ping", "ActionID: 6"), action("Action: QueueStatus", "Queue: support", "ActionID: 7")),
 
