@@ -1,0 +1,229 @@
+package owned
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+func frame(lines ...string) ami.Frame {
+	return ami.Frame(strings.Join(lines, "\r\n") + "\r\n\r\n")
+}
+
+// simulated is a PBX as the property test moves it.
+type simulated struct {
+	next     int
+	channels map[string][2]string // by Uniqueid: name and Linkedid
+	things   map[string]bool      // bridges
+}
+
+func (p *simulated) items() (all []ami.Frame) {
+	for _, uniqueid := range slices.Sorted(maps.Keys(p.channels)) {
+		c := p.channels[uniqueid]
+		all = append(all, frame("Event: CoreShowChannel", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+c[1]))
+	}
+	for _, b := range slices.Sorted(maps.Keys(p.things)) {
+		all = append(all, frame("Event: BridgeListItem", "BridgeUniqueid: "+b))
+	}
+	return all
+}
+
+func (p *simulated) step(rt *rapid.T) ami.Frame {
+	uniqueids := slices.Sorted(maps.Keys(p.channels))
+	bridges := slices.Sorted(maps.Keys(p.things))
+	do := rapid.IntRange(0, 5).Draw(rt, "step")
+	if len(uniqueids) == 0 && do < 4 || len(bridges) == 0 && do == 5 {
+		do = 0
+	}
+	switch do {
+	case 0:
+		p.next++
+		uniqueid := fmt.Sprintf("1.%d", p.next)
+		name := fmt.Sprintf("PJSIP/%d-%d", rapid.IntRange(1, 3).Draw(rt, "peer"), p.next)
+		p.channels[uniqueid] = [2]string{strings.ToLower(name), uniqueid}
+		return frame("Event: Newchannel", "Privilege: call,all", "Channel: "+name, "Uniqueid: "+uniqueid, "Linkedid: "+uniqueid)
+	case 4:
+		p.next++
+		b := fmt.Sprintf("b-%d", p.next)
+		p.things[b] = true
+		return frame("Event: BridgeCreate", "Privilege: call,all", "BridgeUniqueid: "+b)
+	case 5:
+		b := rapid.SampledFrom(bridges).Draw(rt, "bridge")
+		delete(p.things, b)
+		return frame("Event: BridgeDestroy", "Privilege: call,all", "BridgeUniqueid: "+b)
+	}
+	uniqueid := rapid.SampledFrom(uniqueids).Draw(rt, "channel")
+	c := p.channels[uniqueid]
+	switch do {
+	case 1:
+		delete(p.channels, uniqueid)
+		return frame("Event: Hangup", "Privilege: call,all", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+c[1])
+	case 2:
+		p.next++
+		to := fmt.Sprintf("pjsip/new-%d", p.next)
+		p.channels[uniqueid] = [2]string{to, c[1]}
+		return frame("Event: Rename", "Privilege: call,all", "Channel: "+c[0], "Newname: "+to, "Uniqueid: "+uniqueid)
+	}
+	linkedid := rapid.SampledFrom(uniqueids).Draw(rt, "linkedid")
+	p.channels[uniqueid] = [2]string{c[0], linkedid}
+	return frame("Event: Newstate", "Privilege: call,all", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+linkedid)
+}
+
+// Whenever a listing is taken, and however its items and the events that come
+// meanwhile are mixed, the index is what the PBX has: nothing more, nothing less.
+func TestIndexProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		pbx := &simulated{channels: map[string][2]string{}, things: map[string]bool{}}
+		for range rapid.IntRange(0, 10).Draw(rt, "before") {
+			pbx.step(rt) // nobody saw it
+		}
+		x := New(1000)
+		l := x.List()
+		var items []ami.Frame
+		taken := false
+		for !taken || len(items) > 0 {
+			switch {
+			case rapid.Bool().Draw(rt, "event"):
+				x.Learn(pbx.step(rt))
+			case !taken:
+				items, taken = pbx.items(), true
+			default:
+				l.Add(items[0])
+				items = items[1:]
+			}
+		}
+		if x.Complete() {
+			rt.Fatal("complete before the end")
+		}
+		l.Done()
+		for range rapid.IntRange(0, 20).Draw(rt, "after") {
+			x.Learn(pbx.step(rt))
+		}
+		if !x.Complete() {
+			rt.Fatal("not complete")
+		}
+		want := newNames()
+		for uniqueid, c := range pbx.channels {
+			want.add(c[0], uniqueid, c[1])
+		}
+		if got, want := describe(&x.names), describe(&want); got != want {
+			rt.Fatalf("got\n%s\nwant\n%s", got, want)
+		}
+		if got, want := slices.Sorted(maps.Keys(pbx.things)), x.bridges(); !slices.Equal(got, want) {
+			rt.Fatalf("bridges %q, want %q", want, got)
+		}
+	})
+}
+
+func describe(n *names) string {
+	var all []string
+	for name, c := range n.channels {
+		all = append(all, fmt.Sprintf("%s %s %s %s", name, c.name, c.uniqueid, c.linkedid))
+	}
+	for uniqueid, c := range n.uniqueids {
+		all = append(all, fmt.Sprintf("%s %s", uniqueid, c.name))
+	}
+	for linkedid, n := range n.linkedids {
+		all = append(all, fmt.Sprintf("%s %d", linkedid, n))
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}
+
+func (x *Index) bridges() (all []string) {
+	for o := range x.others {
+		all = append(all, o.name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestNobodyTeachesByUserEvent(t *testing.T) {
+	x := New(10)
+	x.Learn(frame("Event: UserEvent", "Privilege: user,all", "UserEvent: Newchannel", "Event: Newchannel", "Channel: SIP/a", "Uniqueid: 1"))
+	x.Learn(frame("Event: VarSet", "Privilege: dialplan,all", "Channel: SIP/a", "Uniqueid: 1"))
+	if x.Len() != 0 {
+		t.Error("it learned")
+	}
+}
+
+func TestHas(t *testing.T) {
+	x := New(10)
+	x.Learn(frame("Event: Newchannel", "Privilege: call,all", "Channel: SIP/A-1", "Uniqueid: U.1", "Linkedid: L.1"))
+	x.Learn(frame("Event: ConfbridgeStart", "Privilege: call,all", "Conference: Room"))
+	x.Learn(frame("Event: ParkedCall", "Privilege: call,all", "ParkeeChannel: SIP/A-1", "ParkingSpace: 701"))
+	for _, c := range []struct {
+		kind Kind
+		name string
+		want bool
+	}{
+		{Channel, "sip/a-1", true}, {Channel, "U.1", true}, {Channel, "SIP/A", false}, {Channel, "u.1", false},
+		{Uniqueid, "U.1", true}, {Uniqueid, "SIP/A-1", false}, {Linkedid, "L.1", true}, {Linkedid, "U.1", false},
+		{Conference, "Room", true}, {Conference, "room", false}, {Parked, "701", true}, {Bridge, "701", false},
+	} {
+		if got := x.Has(c.kind, c.name); got != c.want {
+			t.Errorf("%d %s: %v", c.kind, c.name, got)
+		}
+	}
+}
+
+// A PBX with more than fits is not known completely, and costs no more.
+func TestLimit(t *testing.T) {
+	x := New(3)
+	l := x.List()
+	for i := range 10 {
+		l.Add(frame("Event: CoreShowChannel", fmt.Sprintf("Channel: SIP/%d", i), fmt.Sprintf("Uniqueid: %d", i)))
+		l.Add(frame("Event: BridgeListItem", fmt.Sprintf("BridgeUniqueid: %d", i)))
+	}
+	l.Done()
+	if x.Len() != 3 || len(x.others) != 3 || x.Complete() {
+		t.Errorf("%d channels, %d others, complete %v", x.Len(), len(x.others), x.Complete())
+	}
+}
+
+func TestListingGivenUp(t *testing.T) {
+	x := New(10)
+	old := x.List()
+	x.Lose()
+	old.Add(frame("Event: CoreShowChannel", "Channel: SIP/1", "Uniqueid: 1"))
+	old.Done()
+	if x.Complete() || x.Len() != 0 {
+		t.Error("a listing from before the loss counts")
+	}
+}
+
+func BenchmarkBytesPerChannel(b *testing.B) {
+	const n = 100_000
+	for range b.N {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		x := New(n)
+		for i := range n {
+			x.Learn(frame("Event: Newchannel", "Privilege: call,all", fmt.Sprintf("Channel: PJSIP/alice-%08x", i),
+				fmt.Sprintf("Uniqueid: 1795327054.%d", i), fmt.Sprintf("Linkedid: 1795327054.%d", i&^1)))
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "bytes/channel")
+		runtime.KeepAlive(x)
+	}
+}
+
+func BenchmarkHas(b *testing.B) {
+	x := New(100_000)
+	for i := range 100_000 {
+		x.Learn(frame("Event: Newchannel", "Privilege: call,all", fmt.Sprintf("Channel: PJSIP/alice-%08x", i), fmt.Sprintf("Uniqueid: 1.%d", i)))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Has(Channel, "pjsip/alice-00001234")
+	}
+}
