@@ -1,6 +1,9 @@
 package ami
 
-import "bytes"
+import (
+	"bytes"
+	"iter"
+)
 
 // Frame is the bytes of one message of a PBX, its closing empty line included,
 // exactly as they came. A frame is never modified; [Rewrite.Append] makes a
@@ -69,6 +72,22 @@ func (f Frame) EndsList() bool {
 	v, ok := f.Get("eventlist")
 	return ok && equalFold(v, "complete")
 }
+
+// Frames are the frames in b, which are those of an answer: each ends with an
+// empty line, after CRLF. What follows the last such line is left out.
+func Frames(b []byte) iter.Seq[Frame] {
+	return func(yield func(Frame) bool) {
+		for {
+			i := bytes.Index(b, frameEnd)
+			if i < 0 || !yield(Frame(b[:i+len(frameEnd)])) {
+				return
+			}
+			b = b[i+len(frameEnd):]
+		}
+	}
+}
+
+var frameEnd = []byte("\r\n\r\n")
 
 // cutLine splits off the first line, without its CRLF or LF.
 func cutLine(b []byte) (line, rest []byte) {

@@ -69,6 +69,7 @@ func (l *link) handOn(f ami.Frame) {
 		}
 		b.listAgain()
 	}
+	b.names.Learn(e.Frame)
 	b.handler.Event(b, e)
 	b.stats.Events.Add(1)
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/owned"
 )
 
 const (
@@ -92,6 +93,7 @@ type Backend struct {
 	idPrefix string      // of every ActionID we send
 	house    *Stream     // our own actions
 	stats    Stats
+	names    *owned.Index
 
 	authority   atomic.Pointer[Authority]
 	directories atomic.Pointer[Directories]
@@ -116,6 +118,7 @@ type Backend struct {
 	pending   int       // accepted and not yet answered, but for our own
 	late      lateIDs   // answered actions whose events are still to come
 	relist    time.Time // when to ask for ListCommands again; zero: no need
+	namesDue  time.Time // when to list the names again; zero: no need
 }
 
 // Stats are counters, all since the start.
@@ -165,6 +168,7 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 		state:    State{Reason: "not connected yet", Since: time.Now()},
 		late:     newLateIDs(),
 	}
+	b.names = owned.New(maxNames)
 	b.dial = b.dialTCP
 	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())

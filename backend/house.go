@@ -52,6 +52,10 @@ func (b *Backend) tidy(now time.Time) {
 	if relist {
 		b.relist = time.Time{}
 	}
+	names := !b.namesDue.IsZero() && now.After(b.namesDue) && b.usableLocked()
+	if names {
+		b.namesDue = time.Time{}
+	}
 	b.mu.Unlock()
 
 	for _, l := range overdue {
@@ -60,6 +64,9 @@ func (b *Backend) tidy(now time.Time) {
 	b.settle(failed)
 	if relist {
 		b.listCommands()
+	}
+	if names {
+		b.listNames()
 	}
 }
 

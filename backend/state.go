@@ -42,6 +42,7 @@ func (b *Backend) comesUp() {
 	b.log.Info("PBX is up", zap.String("version", b.Version()))
 	b.learnDirectories()
 	b.checkRights()
+	b.listNames()
 	b.handler.State(b, s)
 }
 
@@ -56,6 +57,7 @@ func (b *Backend) goesDown(l *link, err error) {
 	// if the loss was only noticed later.
 	b.lostFrom = time.Unix(0, l.lastRead.Load())
 	b.booted.Store(nil)
+	b.names.Lose()
 	failed := b.kickLocked(now)
 	var silent []*link
 	if errors.Is(err, ErrTimeout) {

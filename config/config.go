@@ -58,6 +58,8 @@ type General struct {
 	// QueueLimit bounds the events, AnswerLimit the answers that wait for one
 	// client, TotalLimit all that waits for all clients. Bytes.
 	QueueLimit, AnswerLimit, TotalLimit int64
+	// MergeTimeout is how long a list of several PBXes waits for the slowest.
+	MergeTimeout time.Duration
 	// PendingLimit is how many actions of one session may be unanswered.
 	PendingLimit int
 }

@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 			QueueLimit:   4 << 20,
 			AnswerLimit:  64 << 20,
 			TotalLimit:   1 << 30,
-			PendingLimit: 64,
+			PendingLimit: 64, MergeTimeout: 5 * time.Second,
 		},
 		HTTP: HTTP{
 			BindAddr:          loop(8088),
@@ -82,7 +82,7 @@ banner = Asterisk Call Manager/9.9.9
 challenge = no
 actiontimeout = 1500ms
 connecttimeout = 6
-mergetimeout = 5s
+mergetimeout = 700ms
 queuelimit = 64K
 answerlimit = 2m
 totallimit = 3G
@@ -159,6 +159,7 @@ compat = Command-Follows
 			AnswerLimit:        2 << 20,
 			TotalLimit:         3 << 30,
 			PendingLimit:       8,
+			MergeTimeout:       700 * time.Millisecond,
 		},
 		HTTP: HTTP{
 			BindAddr:          netip.MustParseAddrPort("[::1]:9"),

@@ -54,25 +54,43 @@ func (s *Session) refuse(a *ami.Action, message string) bool {
 	return true
 }
 
-// forward sends the action to the PBX that it is for.
+// forward sends the action to the PBX, or PBXes, that it is for.
 func (s *Session) forward(a *ami.Action, name string) bool {
 	if !s.isAction(name) {
 		return s.refuse(a, unknownAction(a.Name()))
 	}
-	v, refusal := s.route(a)
+	r, refusal := s.route(a, name)
 	if refusal != "" {
 		return s.refuse(a, refusal)
 	}
+	if r.to != nil {
+		refusal = s.mayAt(r.to, a, name)
+	} else {
+		r.merged, refusal = s.mayAtAny(r.merged, a, name)
+	}
+	switch {
+	case refusal != "":
+		return s.refuse(a, refusal)
+	case s.pending() >= s.srv.config.General.PendingLimit:
+		return s.refuse(a, "Too many actions in flight")
+	case r.to != nil:
+		s.forwardTo(r.to, a, name)
+	default:
+		s.forwardToAll(r.merged, a, name)
+	}
+	return true
+}
+
+// mayAt says why the action may not be sent to a PBX, "" if it may.
+func (s *Session) mayAt(v *view, a *ami.Action, name string) (refusal string) {
 	class, ok := v.Authority().Class(name)
 	if !ok {
-		return s.refuse(a, unknownAction(a.Name()))
+		return unknownAction(a.Name())
 	}
-	if refusal := s.user.Policy.May(a, class, acl.Directories(v.Directories())); refusal != "" {
-		return s.refuse(a, refusal)
-	}
-	if s.pending() >= s.srv.config.General.PendingLimit {
-		return s.refuse(a, "Too many actions in flight")
-	}
+	return s.user.Policy.May(a, class, acl.Directories(v.Directories()))
+}
+
+func (s *Session) forwardTo(v *view, a *ami.Action, name string) {
 	progress := new(backend.Progress)
 	sl := &slot{pbx: v.index, named: a.ID() != "", counted: 2 * int64(a.Size()), progress: progress}
 	s.add(sl)
@@ -89,13 +107,16 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		request.Server = v.Name()
 	}
 	if err := v.stream.Do(request); err != nil {
-		message := err.Error()
-		if fault := (*backend.FaultError)(nil); !errors.As(err, &fault) {
-			message = pbxError(v.Name(), err)
-		}
-		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), message))
+		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), refusalOf(v.pbx, err)))
 	}
-	return true
+}
+
+// refusalOf is the text for a client whose action was not sent, or not answered.
+func refusalOf(p *pbx, err error) string {
+	if fault := (*backend.FaultError)(nil); errors.As(err, &fault) {
+		return err.Error()
+	}
+	return pbxError(p.Name(), err)
 }
 
 // follows hands an answer on with its output in the form of Asterisk 13.
@@ -129,37 +150,6 @@ func (s *Session) isAction(name string) bool {
 		}
 	}
 	return false
-}
-
-// route finds the PBX for an action: the one that it names, the only one, or
-// the default. A PBX that is named and away is never replaced by another.
-func (s *Session) route(a *ami.Action) (v *view, refusal string) {
-	switch name := a.Get("Server"); {
-	case name != "":
-		if v = s.view(name); v == nil {
-			return nil, "No such server: " + name
-		}
-	case len(s.views) == 1:
-		v = &s.views[0]
-	default:
-		if v = s.view(s.user.DefaultPBX); v == nil {
-			return nil, "Server header required"
-		}
-	}
-	if !v.Up() {
-		return nil, pbxError(v.Name(), backend.ErrDown)
-	}
-	return v, ""
-}
-
-// view finds a PBX that the session sees by its name, compared without case.
-func (s *Session) view(name string) *view {
-	for i := range s.views {
-		if ami.FoldName(s.views[i].Name()) == ami.FoldName(name) {
-			return &s.views[i]
-		}
-	}
-	return nil
 }
 
 // unknownAction is Asterisk's text, which it builds in 512 bytes.

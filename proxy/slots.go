@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,7 +26,21 @@ const (
 	noPBX = -1
 	// everyPBX is that of a WaitEvent: events of every PBX wait behind it.
 	everyPBX = -2
+	// severalPBXs is that of a merged list: slot.parts says which.
+	severalPBXs = -3
 )
+
+// progress is how far a request has come; see backend.Progress.
+type progress interface {
+	Sent() bool
+	List() bool
+}
+
+// part is one PBX's share in a merged list.
+type part struct {
+	pbx      int
+	progress progress
+}
 
 // slot keeps the place of one answer in the order of a session.
 //
@@ -42,15 +57,30 @@ type slot struct {
 	apply func()
 
 	// progress is how far the PBX is; nil with noPBX.
-	progress interface {
-		Sent() bool
-		List() bool
-	}
+	progress progress
+	// parts are the PBXes that a merged list is asked of, pbx is then severalPBXs.
+	parts []part
 
 	// Guarded by Session.mu
 	done    bool
 	answer  []byte
 	counted int64 // bytes of the action, then of the answer, in Session.slotBytes
+}
+
+// isOf reports whether yes is true for a PBX that the slot waits for.
+func (sl *slot) isOf(yes func(pbx int) bool) bool {
+	if sl.pbx >= 0 {
+		return yes(sl.pbx)
+	}
+	return slices.ContainsFunc(sl.parts, func(p part) bool { return yes(p.pbx) })
+}
+
+// at reports whether the slot waits for a PBX and is so far there.
+func (sl *slot) at(pbx int, far func(progress) bool) bool {
+	if sl.pbx == pbx {
+		return far(sl.progress)
+	}
+	return slices.ContainsFunc(sl.parts, func(p part) bool { return p.pbx == pbx && far(p.progress) })
 }
 
 // event is an event on its way to a session.
@@ -149,7 +179,7 @@ func (s *Session) flushLocked() {
 		case !s.tagged || sl.last != "":
 			wait = len(kept) > 0
 		default:
-			wait = !sl.named && unnamed || sl.pbx >= 0 && s.blocked[sl.pbx]
+			wait = !sl.named && unnamed || sl.isOf(func(pbx int) bool { return s.blocked[pbx] })
 		}
 		if !wait {
 			s.queueLocked(sl)
@@ -161,8 +191,8 @@ func (s *Session) flushLocked() {
 			sl.counted = int64(len(sl.answer))
 		}
 		unnamed = unnamed || !sl.named
-		if s.tagged && sl.pbx >= 0 {
-			s.blocked[sl.pbx] = true
+		if s.tagged {
+			sl.isOf(func(pbx int) bool { s.blocked[pbx] = true; return false })
 		}
 	}
 	clear(s.slots[len(kept):])
@@ -226,7 +256,7 @@ func (s *Session) putEvent(e *event) {
 // is not queued, nil if there is none.
 func (s *Session) lastSentLocked(pbx int) *slot {
 	for i := len(s.slots) - 1; i >= 0; i-- {
-		if sl := s.slots[i]; sl.pbx == everyPBX || sl.pbx == pbx && sl.progress.Sent() {
+		if sl := s.slots[i]; sl.pbx == everyPBX || sl.at(pbx, progress.Sent) {
 			return sl
 		}
 	}
@@ -268,11 +298,8 @@ func (s *Session) armLocked(d time.Duration) {
 func (s *Session) releaseOld() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lists := make(map[int]bool) // by PBX
-	for _, sl := range s.slots {
-		if sl.progress != nil && sl.progress.List() {
-			lists[sl.pbx] = true
-		}
+	listing := func(pbx int) bool {
+		return slices.ContainsFunc(s.slots, func(sl *slot) bool { return sl.at(pbx, progress.List) })
 	}
 	now := time.Now()
 	next := holdTime
@@ -281,7 +308,7 @@ func (s *Session) releaseOld() {
 		if wait > 0 {
 			next = min(next, wait)
 		}
-		return wait <= 0 && !lists[e.pbx]
+		return wait <= 0 && !listing(e.pbx)
 	})
 	if len(s.held) > 0 {
 		s.armLocked(next)

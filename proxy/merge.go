@@ -1,0 +1,292 @@
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/backend"
+)
+
+// mayAtAny leaves of some PBXes those that have the action and may be sent it;
+// a refusal is that of the first, if there is none.
+func (s *Session) mayAtAny(views []*view, a *ami.Action, name string) (may []*view, refusal string) {
+	for _, v := range views {
+		if _, ok := v.Authority().Class(name); !ok {
+			continue
+		}
+		if r := s.mayAt(v, a, name); r == "" {
+			may = append(may, v)
+		} else if refusal == "" {
+			refusal = r
+		}
+	}
+	if len(may) > 0 {
+		refusal = ""
+	}
+	return may, refusal
+}
+
+// merge is a list action that several PBXes are answering.
+type merge struct {
+	s      *Session
+	slot   *slot
+	action string // in lower case
+	id     string
+
+	mu    sync.Mutex // guards the following
+	parts []mergePart
+	open  int // PBXes that have not answered
+	done  bool
+	timer *time.Timer
+}
+
+// mergePart is what one PBX answered to a list action that went to several.
+type mergePart struct {
+	name string // of the PBX
+	// answer holds the frames of the answer, ActionID restored and Server
+	// added; nil: it could not answer, and failure is the text for that.
+	answer  []byte
+	failure string
+}
+
+// forwardToAll asks several PBXes for a list and makes one of what they answer
+// within mergetimeout.
+func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
+	m := &merge{s: s, action: name, id: a.ID(), open: len(views)}
+	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size())}
+	for _, v := range views {
+		m.parts = append(m.parts, mergePart{name: v.Name(), failure: pbxError(v.Name(), backend.ErrTimeout)})
+		m.slot.parts = append(m.slot.parts, part{v.index, new(backend.Progress)})
+	}
+	s.add(m.slot)
+	m.mu.Lock()
+	m.timer = time.AfterFunc(s.srv.config.General.MergeTimeout, m.finish)
+	m.mu.Unlock()
+	for i, v := range views {
+		err := v.stream.Do(backend.Request{
+			Action: a, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
+			Done: func(answer backend.Answer) { m.answered(i, v.pbx, answer.Bytes, answer.Err) },
+		})
+		if err != nil {
+			m.answered(i, v.pbx, nil, err)
+		}
+	}
+}
+
+// answered takes the answer of one PBX.
+func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
+	m.mu.Lock()
+	if m.done {
+		m.mu.Unlock()
+		return // too late
+	}
+	m.parts[i].answer = answer
+	if err != nil {
+		m.parts[i].failure = refusalOf(p, err)
+	}
+	m.open--
+	last := m.open == 0
+	m.mu.Unlock()
+	if last {
+		m.finish()
+	}
+}
+
+// finish answers with what there is.
+func (m *merge) finish() {
+	m.mu.Lock()
+	if m.done {
+		m.mu.Unlock()
+		return
+	}
+	m.done = true
+	m.timer.Stop()
+	m.mu.Unlock() // nobody touches the parts any more
+	answer := mergeAnswers(m.action, m.parts)
+	if answer == nil {
+		answer = ami.AppendResponse(nil, "Error", m.id, m.parts[0].failure)
+	}
+	m.s.fill(m.slot, answer)
+}
+
+// emptyTexts are the errors by which Asterisk says that a list has no items,
+// by the action in lower case. "*" ends a text that goes on with what was asked
+// for. The texts are those of the files that protocol actions live in
+// (app_confbridge.c, app_meetme.c, res_pjsip*.c, pbx.c, db.c, app_voicemail.c).
+var emptyTexts = map[string][]string{
+	"confbridgelist":         {"No active conferences.", "No Conference by that name found."},
+	"confbridgelistrooms":    {"No active conferences."},
+	"meetmelist":             {"No active conferences.", "No Meetme user in that conference."},
+	"meetmelistrooms":        {"No active conferences."},
+	"pjsipshowendpoints":     {"No endpoints found"},
+	"pjsipshowaors":          {"No AORs found", "No Aors found"},
+	"pjsipshowauths":         {"No Auths found"},
+	"pjsipshowcontacts":      {"No Contacts found"},
+	"pjsipshowresourcelists": {"No resource lists found"},
+	"showdialplan":           {"Did not find context *", "Did not find extension *"},
+	"dbget":                  {"Database entry not found"},
+	"dbgettree":              {"Database entry not found", "Database entries not found"},
+	"dahdishowchannels":      {"No such channel"},
+	"status":                 {"No such channel"},
+	"hangup":                 {"No such channel"},
+	"pjsiphangup":            {"No such channel"},
+	"bridgeinfo":             {"Specified BridgeUniqueid not found"},
+}
+
+// isEmpty reports whether an Error of an action means a list without items.
+func isEmpty(action string, response ami.Frame) bool {
+	text, _ := response.Get("Message")
+	for _, empty := range emptyTexts[action] {
+		if start, ok := strings.CutSuffix(empty, "*"); ok {
+			if bytes.HasPrefix(text, []byte(start)) {
+				return true
+			}
+		} else if string(text) == empty {
+			return true
+		}
+	}
+	return false
+}
+
+// summed are the headers of the last event of a list that merge by adding up.
+var summed = map[string]bool{
+	"listitems": true, "items": true, "total": true, "registered": true, "notregistered": true,
+	"listextensions": true, "listpriorities": true, "listcontexts": true,
+}
+
+// mergeAnswers makes one list of the answers of several PBXes, which are in
+// file order: the acknowledgement and the completion of the first that has a
+// list, all items, counts added up. PBXes that could not answer are named in the
+// completion. action is the name of the action in lower case.
+//
+// Where nobody has a list, the answer is that of the first who answered: an
+// empty list before an error, nil if nobody answered.
+func mergeAnswers(action string, parts []mergePart) []byte {
+	var lists []list
+	var missing []string
+	var first, empty []byte // answers that are no list
+	for _, p := range parts {
+		l, ok := splitList(p.answer)
+		switch {
+		case p.answer == nil:
+			missing = append(missing, p.name)
+		case ok:
+			lists = append(lists, l)
+		case isFailure(p.answer) && !isEmpty(action, firstFrame(p.answer)):
+			missing = append(missing, p.name)
+			if first == nil {
+				first = p.answer
+			}
+		case empty == nil:
+			empty = p.answer
+		}
+	}
+	switch {
+	case len(lists) > 0:
+	case empty != nil:
+		return withoutServer(nil, empty)
+	default:
+		return withoutServer(nil, first)
+	}
+	size := 256
+	for _, l := range lists {
+		size += len(l.items) + len(l.end)
+	}
+	dst := withoutServer(make([]byte, 0, size), lists[0].start)
+	for _, l := range lists {
+		dst = append(dst, l.items...)
+	}
+	return appendCompletion(dst, lists, missing)
+}
+
+// list is the answer of one PBX in its parts: acknowledgement, items, completion.
+type list struct{ start, items, end []byte }
+
+// splitList takes a list apart; ok is false if the answer is none.
+func splitList(answer []byte) (l list, ok bool) {
+	start := firstFrame(answer)
+	if start == nil || !bytes.EqualFold(start.Response(), []byte("Success")) {
+		return list{}, false
+	}
+	l.start = start
+	rest := answer[len(start):]
+	end := lastFrame(rest)
+	if f := ami.Frame(end); !f.EndsList() && !bytes.HasSuffix(f.Event(), []byte("Complete")) {
+		return list{}, false
+	}
+	l.items, l.end = rest[:len(rest)-len(end)], end
+	return l, true
+}
+
+// appendCompletion appends the end of a merged list: what the first list's end
+// has, less what is true of that PBX only, with all counts added up.
+func appendCompletion(dst []byte, lists []list, missing []string) []byte {
+	sums := make(map[string]int)
+	for _, l := range lists {
+		for line := range bytes.Lines(l.end) {
+			if name, value, ok := count(line); ok {
+				sums[name] += value
+			}
+		}
+	}
+	for line := range bytes.Lines(lists[0].end) {
+		head, _, _ := bytes.Cut(line, []byte(":"))
+		name := ami.FoldName(string(head))
+		switch _, _, ok := count(line); {
+		case ok:
+			dst = ami.AppendHeader(dst, string(head), strconv.Itoa(sums[name]))
+		case name == "event" || name == "actionid" || name == "eventlist":
+			dst = append(dst, line...)
+		}
+	}
+	if len(missing) > 0 {
+		dst = ami.AppendHeader(dst, "Missing", strings.Join(missing, ","))
+	}
+	return ami.AppendEnd(dst)
+}
+
+// count reads a line of a completion that counts something.
+func count(line []byte) (name string, value int, ok bool) {
+	head, tail, _ := bytes.Cut(line, []byte(":"))
+	if name = ami.FoldName(string(head)); !summed[name] {
+		return "", 0, false
+	}
+	value, err := strconv.Atoi(string(bytes.TrimSpace(tail)))
+	return name, value, err == nil
+}
+
+var frameEnd = []byte("\r\n\r\n")
+
+// firstFrame is the first of some frames, nil if there is none.
+func firstFrame(b []byte) ami.Frame {
+	for f := range ami.Frames(b) {
+		return f
+	}
+	return nil
+}
+
+// lastFrame is the last of some frames.
+func lastFrame(b []byte) ami.Frame {
+	if i := bytes.LastIndex(bytes.TrimSuffix(b, frameEnd), frameEnd); i >= 0 {
+		return ami.Frame(b[i+len(frameEnd):])
+	}
+	return ami.Frame(b)
+}
+
+func isFailure(answer []byte) bool {
+	return bytes.EqualFold(firstFrame(answer).Response(), []byte("Error"))
+}
+
+// withoutServer appends frames less the Server headers of their PBX.
+func withoutServer(dst, frames []byte) []byte {
+	for line := range bytes.Lines(frames) {
+		if !bytes.HasPrefix(line, []byte("Server: ")) {
+			dst = append(dst, line...)
+		}
+	}
+	return dst
+}

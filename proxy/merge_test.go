@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+)
+
+// text makes frames of lines: an empty one ends a frame.
+func text(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r\n" }
+
+func TestMergeAnswers(t *testing.T) {
+	channels := func(server, n string, items ...string) string {
+		all := text("Response: Success", "ActionID: 1", "EventList: start", "Message: Channels will follow", "Server: "+server)
+		for _, item := range items {
+			all += text("Event: CoreShowChannel", "ActionID: 1", "Channel: "+item, "Server: "+server)
+		}
+		return all + text("Event: CoreShowChannelsComplete", "ActionID: 1", "EventList: Complete", "ListItems: "+n, "Server: "+server)
+	}
+	failure := func(server, message string) string {
+		return text("Response: Error", "ActionID: 1", "Message: "+message, "Server: "+server)
+	}
+	merged := func(n, missing string, items ...string) string {
+		all := text("Response: Success", "ActionID: 1", "EventList: start", "Message: Channels will follow")
+		for _, item := range items {
+			channel, server, _ := strings.Cut(item, "@")
+			all += text("Event: CoreShowChannel", "ActionID: 1", "Channel: "+channel, "Server: "+server)
+		}
+		end := []string{"Event: CoreShowChannelsComplete", "ActionID: 1", "EventList: Complete", "ListItems: " + n}
+		if missing != "" {
+			end = append(end, "Missing: "+missing)
+		}
+		return all + text(end...)
+	}
+	for _, c := range []struct {
+		name, action string
+		parts        []string // of east, west and north; "": it could not answer
+		want         string
+	}{
+		{"all items", "coreshowchannels", []string{channels("east", "2", "a", "b"), channels("west", "0"), channels("north", "1", "c")},
+			merged("3", "", "a@east", "b@east", "c@north")},
+		{"one is missing", "coreshowchannels", []string{"", channels("west", "1", "a"), channels("north", "0")}, merged("1", "east", "a@west")},
+		{"one fails", "coreshowchannels", []string{channels("east", "1", "a"), failure("west", "Broken"), ""}, merged("1", "west,north", "a@east")},
+		{"an error that means empty", "pjsipshowauths", []string{channels("east", "1", "a"), failure("west", "No Auths found"), failure("north", "No Auths found")},
+			merged("1", "", "a@east")},
+		{"all are empty", "pjsipshowauths", []string{failure("east", "No Auths found"), failure("west", "No Auths found"), ""},
+			text("Response: Error", "ActionID: 1", "Message: No Auths found")},
+		{"all fail", "coreshowchannels", []string{"", failure("west", "One"), failure("north", "Two")}, text("Response: Error", "ActionID: 1", "Message: One")},
+		{"empty before failed", "showdialplan", []string{failure("east", "Broken"), failure("west", "Did not find context x"), ""},
+			text("Response: Error", "ActionID: 1", "Message: Did not find context x")},
+		{"success with nothing", "voicemailuserslist", []string{text("Response: Success", "Message: There are no voicemail users currently defined.", "Server: east"), channels("west", "1", "a"), ""},
+			merged("1", "north", "a@west")},
+		{"nobody", "status", []string{"", "", ""}, ""},
+	} {
+		var parts []mergePart
+		for i, name := range []string{"east", "west", "north"} {
+			p := mergePart{name: name}
+			if c.parts[i] != "" {
+				p.answer = []byte(c.parts[i])
+			}
+			parts = append(parts, p)
+		}
+		if got := string(mergeAnswers(c.action, parts)); got != c.want {
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+		}
+	}
+}
+
+// Counts of any name add up, what is true of one PBX only goes, and lists of old
+// PBXes end without saying so.
+func TestMergeCompletions(t *testing.T) {
+	start := text("Response: Success", "EventList: start")
+	got := mergeAnswers("parkedcalls", []mergePart{
+		{name: "east", answer: []byte(start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 2", "Total: 2", "Note: x", "Server: east"))},
+		{name: "west", answer: []byte(start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 3", "Total: 3", "Server: west"))},
+	})
+	if want := start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 5", "Total: 5"); string(got) != want {
+		t.Errorf("got %q", got)
+	}
+	old := text("Response: Success", "Message: Channel status will follow")
+	got = mergeAnswers("status", []mergePart{
+		{name: "east", answer: []byte(old + text("Event: Status", "Channel: a", "Server: east") + text("Event: StatusComplete", "Items: 1", "Server: east"))},
+		{name: "west", answer: []byte(old + text("Event: StatusComplete", "Items: 0", "Server: west"))},
+	})
+	if want := old + text("Event: Status", "Channel: a", "Server: east") + text("Event: StatusComplete", "Items: 1"); string(got) != want {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,282 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/simpbx"
+	"github.com/amiproxy/amiproxy/test/amiclient"
+)
+
+// idle is a world of PBXes on which some channels are up: east has two, west
+// has three, of which the first two have the names of those on east.
+func idle() setup {
+	return setup{
+		pbxs: []string{"east", "west"}, general: "mergetimeout = 500ms", users: routingUsers,
+		sim: map[string]simpbx.Options{
+			"east": {Idle: 2, SystemName: "east"}, "west": {Idle: 3, SystemName: "west"},
+		},
+	}
+}
+
+// awaitNames waits until the names on the PBXes are known.
+func (w *world) awaitNames(names ...string) {
+	w.tb.Helper()
+	for _, name := range names {
+		eventually(w.tb, "the names on "+name, w.pbx(name).Names().Complete)
+	}
+}
+
+// channelsOf returns which PBXes the items of a list are of, in their order.
+func channelsOf(list []amiclient.Frame) (servers string) {
+	for _, f := range list {
+		if header(f, "Event") == "CoreShowChannel" {
+			servers += header(f, "Server") + " "
+		}
+	}
+	return strings.TrimSpace(servers)
+}
+
+func TestListOfSeveralPBXes(t *testing.T) {
+	w := newWorld(t, idle())
+	c := w.login("full", "Events: off")
+	list := c.List("Action: CoreShowChannels", "ActionID: 7")
+	if got := channelsOf(list); got != "east east west west west" {
+		t.Errorf("items of %s", got)
+	}
+	first, last := list[0], list[len(list)-1]
+	if header(last, "ListItems") != "5" || header(last, "Missing") != "" || header(first, "Server")+header(last, "Server") != "" {
+		t.Errorf("%q … %q", first, last)
+	}
+	for _, f := range list {
+		if header(f, "ActionID") != "7" {
+			t.Errorf("%q", f)
+		}
+	}
+	// One PBX alone is asked by its name.
+	if got := channelsOf(c.List("Action: CoreShowChannels", "Server: west")); got != "west west west" {
+		t.Errorf("items of %s", got)
+	}
+	// Nothing but lists goes to more than one.
+	for _, lines := range [][]string{{"Action: Getvar", "Variable: x"}, {"Action: Hangup", "Channel: nosuch"}, {"Action: Command", "Command: core show channels"}} {
+		if got := header(c.Do(lines...), "Message"); got != "Server header required" {
+			t.Errorf("%q: %s", lines, got)
+		}
+	}
+}
+
+func TestListWithoutAPBXThatIsAway(t *testing.T) {
+	w := newWorld(t, idle())
+	c := w.login("full", "Events: off")
+	w.take("west")
+	list := c.List("Action: CoreShowChannels")
+	if last := list[len(list)-1]; channelsOf(list) != "east east" || header(last, "Missing") != "west" || header(last, "ListItems") != "2" {
+		t.Errorf("%s, %q", channelsOf(list), last)
+	}
+	w.take("east")
+	if got := header(c.Do("Action: CoreShowChannels"), "Message"); got != "Server east is not connected" {
+		t.Error(got)
+	}
+}
+
+func TestListWithoutAPBXThatIsSlow(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	open := w.block("west", "CoreShowChannels")
+	c := w.login("full", "Events: off")
+	list := c.List("Action: CoreShowChannels")
+	if last := list[len(list)-1]; channelsOf(list) != "east east" || header(last, "Missing") != "west" {
+		t.Errorf("%s, %q", channelsOf(list), last)
+	}
+	open()
+	c.ExpectNothing() // what comes late is nobody's
+}
+
+// No event of a channel that a list shows comes before the list is complete.
+func TestListBeforeTheEventsBehindIt(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	asked := make(chan struct{})
+	w.sims["west"].Handle("CoreShowChannels", func(r *simpbx.Request) {
+		close(asked)
+		r.Sleep(200 * time.Millisecond)
+		r.Default()
+	})
+	c := w.login("full", "Events: call")
+	await := w.awaitEvents("east")
+	c.Send("Action: CoreShowChannels", "ActionID: 1")
+	<-asked
+	eventually(t, "east has answered", func() bool { return w.pbx("east").Pending() == 0 })
+	w.sims["east"].Event("Hangup", ami.ClassCall, "Channel", "PJSIP/idle-00000000")
+	await(1)
+	var order []string
+	for len(order) == 0 || order[len(order)-1] != "Hangup" {
+		order = append(order, header(c.ReadFrame(), "Event"))
+	}
+	if i := slices.Index(order, "CoreShowChannelsComplete"); i != len(order)-2 {
+		t.Errorf("got %q", order)
+	}
+}
+
+// An action goes where its channel is.
+func TestRouteToTheOwner(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	for _, action := range []string{"Hangup", "Setvar", "Redirect"} {
+		w.answerer(action)
+	}
+	c := w.login("defaulted", "Events: off") // by default to west
+	unique := map[string]string{}
+	for _, f := range c.List("Action: CoreShowChannels") {
+		if name := header(f, "Channel"); name != "" {
+			unique[header(f, "Server")+" "+name[len(name)-1:]] = header(f, "Uniqueid")
+		}
+	}
+	for _, test := range []struct{ channel, want string }{
+		{"PJSIP/idle-00000002", "I am west"},
+		{"pjsip/IDLE-00000002", "I am west"},
+		{unique["east 0"], "I am east"},
+		{unique["west 1"], "I am west"},
+		{"PJSIP/idle-00000000", "Ambiguous: say Server: east or west"},
+		{"PJSIP/nosuch", "I am west"},
+	} {
+		for _, action := range []string{"Hangup", "Setvar", "Redirect"} {
+			if got := header(c.Do("Action: "+action, "Channel: "+test.channel, "Variable: v", "Context: c", "Exten: e", "Priority: 1"), "Message"); got != test.want {
+				t.Errorf("%s %q: %s, want %s", action, test.channel, got, test.want)
+			}
+		}
+	}
+	// Channels that belong together must be on one PBX.
+	if got := header(c.Do("Action: Redirect", "Channel: "+unique["east 0"], "ExtraChannel: "+unique["west 0"]), "Message"); got != "Ambiguous: say Server: east or west" {
+		t.Error(got)
+	}
+}
+
+// What is born and ends after the first listing is known, too, but nobody teaches
+// the proxy by events of his own.
+func TestOwnersAreLearnedFromEvents(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	w.answerer("Hangup")
+	c := w.login("full", "Events: off")
+	hangup := func(channel string) string {
+		return header(c.Do("Action: Hangup", "Channel: "+channel), "Message")
+	}
+	await := w.awaitEvents("east")
+	w.sims["east"].Event("Newchannel", ami.ClassCall, "Channel", "SIP/new-1", "Uniqueid", "u1", "Linkedid", "u1")
+	w.sims["east"].Event("UserEvent", ami.ClassUser, "UserEvent", "Newchannel", "Channel", "SIP/forged", "Uniqueid", "u2")
+	await(2)
+	if got := hangup("SIP/new-1"); got != "I am east" {
+		t.Error(got)
+	}
+	if got := hangup("SIP/forged"); got != "Server header required" {
+		t.Error(got)
+	}
+	await = w.awaitEvents("east")
+	w.sims["east"].Event("Rename", ami.ClassCall, "Channel", "SIP/new-1", "Newname", "SIP/other", "Uniqueid", "u1")
+	await(1)
+	if got := hangup("SIP/new-1") + hangup("SIP/other"); got != "Server header requiredI am east" {
+		t.Error(got)
+	}
+	await = w.awaitEvents("east")
+	w.sims["east"].Event("Hangup", ami.ClassCall, "Channel", "SIP/other", "Uniqueid", "u1")
+	await(1)
+	if got := hangup("SIP/other"); got != "Server header required" {
+		t.Error(got)
+	}
+}
+
+// The names of a PBX that is away stay its own until it is back and has listed
+// them anew.
+func TestOwnerThatIsAway(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	w.answerer("Hangup")
+	c := w.login("full", "Events: off")
+	hangup := func(channel string) string {
+		return header(c.Do("Action: Hangup", "Channel: "+channel), "Message")
+	}
+	await := w.awaitEvents("east")
+	w.sims["east"].Event("Newchannel", ami.ClassCall, "Channel", "SIP/new-1", "Uniqueid", "u1", "Linkedid", "u1")
+	await(1)
+	w.take("east")
+	if got := hangup("SIP/new-1"); got != "Server east is not connected" {
+		t.Error(got)
+	}
+	if got := hangup("PJSIP/idle-00000002"); got != "I am west" {
+		t.Error(got)
+	}
+	w.putBack("east")
+	w.awaitNames("east")
+	if got := hangup("SIP/new-1"); got != "Server header required" { // the restart has ended it
+		t.Error(got)
+	}
+}
+
+// Until a PBX has listed its names, whatever it may own is not guessed.
+func TestOwnerBeforeTheListing(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	w.answerer("Hangup")
+	c := w.login("full", "Events: off")
+	w.take("west")
+	open := w.block("west", "BridgeList")
+	w.putBack("west")
+	if got := header(c.Do("Action: Hangup", "Channel: SIP/x"), "Message"); got != "Ambiguous: say Server: east or west" {
+		t.Error(got)
+	}
+	open()
+	w.awaitNames("west")
+	if got := header(c.Do("Action: Hangup", "Channel: SIP/x"), "Message"); got != "Server header required" {
+		t.Error(got)
+	}
+	if got := header(c.Do("Action: Hangup", "Channel: PJSIP/idle-00000002"), "Message"); got != "I am west" {
+		t.Error(got)
+	}
+}
+
+func TestOwnerOfABridge(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	w.answerer("BridgeInfo")
+	c := w.login("full", "Events: off")
+	await := w.awaitEvents("west")
+	w.sims["west"].Event("BridgeCreate", ami.ClassCall, "BridgeUniqueid", "b-1")
+	await(1)
+	if got := header(c.Do("Action: BridgeInfo", "BridgeUniqueid: b-1"), "Message"); got != "I am west" {
+		t.Error(got)
+	}
+}
+
+// A merged list of a client that is gone harms nobody.
+func TestListOfAClientThatIsGone(t *testing.T) {
+	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
+	open := w.block("west", "CoreShowChannels")
+	c := w.login("full", "Events: off")
+	c.Send("Action: CoreShowChannels")
+	w.await("west", "CoreShowChannels")
+	c.Close()
+	w.awaitSessions(0)
+	open()
+	d := w.login("full", "Events: off")
+	if got := channelsOf(d.List("Action: CoreShowChannels", "Server: east")); got != "east east" {
+		t.Error(got)
+	}
+}
+
+func TestMergesAndOwnersAreActions(t *testing.T) {
+	for name := range ownedBy {
+		if _, ok := ami.LookupAction(name); !ok || name != ami.FoldName(name) {
+			t.Errorf("ownedBy: no action %s", name)
+		}
+	}
+	for name := range emptyTexts {
+		if info, ok := ami.LookupAction(name); !ok || info.Kind != ami.KindList {
+			t.Errorf("emptyTexts: no list %s", name)
+		}
+	}
+}
