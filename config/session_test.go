@@ -77,7 +77,7 @@ func TestBadFilters(t *testing.T) {
 	} {
 		_, err := parse("[crm]\nsecret = x\n" + line + "\n")
 		list := findings(t, err)
-		if len(list) != 1 || list[0].Line != 3 || !strings.HasSuffix(list[0].Reason, "(to skip the filter, as Asterisk does, would let more events through)") {
+		if len(list) != 1 || list[0].Line != 3 || !strings.HasSuffix(list[0].Reason, "(to leave the filter out, as Asterisk does with bad ones, may let more events through)") {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

@@ -89,7 +89,7 @@ func addFilter(v *value, u *userDraft) {
 		f, err = acl.NewAdvancedFilter(criteria, v.text)
 	}
 	if err != nil {
-		v.errorf("%s (to skip the filter, as Asterisk does, would let more events through)", err)
+		v.errorf("%s (to leave the filter out, as Asterisk does with bad ones, may let more events through)", err)
 		return
 	}
 	u.options.Filters = append(u.options.Filters, f)
