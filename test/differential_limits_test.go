@@ -63,7 +63,7 @@ func testMultipleLogins(t *testing.T, st *stage) {
 		{name: "login after a logoff", writes: []string{logIn("one") + goodbye}},
 	} {
 		s.timed = true
-		if v := st.judge(s, ""); v.unexplained != "" {
+		if v := st.judge(s); v.unexplained != "" {
 			t.Errorf("%s: %s", s.name, v.unexplained)
 		}
 	}

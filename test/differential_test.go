@@ -33,6 +33,7 @@ import (
 
 const (
 	atOnce     = 24                     // Scenarios played at a time; many only wait for a second.
+	atLeisure  = 4                      // The same for those that seem to differ.
 	rounds     = 8                      // Playings of a scenario that seems to differ, at most.
 	strikes    = 3                      // How often a difference must show to count.
 	sameMoment = 700 * time.Millisecond // Ends of connections that are less apart are at the same time.
@@ -92,46 +93,68 @@ func (st *stage) run(tb testing.TB, all []scenario) []verdict {
 	}
 	var mu sync.Mutex
 	var done []verdict
-	var doubtful []verdict
+	doubts := make(map[string]string)
 	try := func(s scenario) {
 		asterisks, proxys := st.play(st.pbx, s), st.play(st.proxy, s)
 		v, ok := st.compare(s, asterisks, proxys)
-		if !ok {
-			v.doubt = proxys.difference(asterisks)
-		}
 		mu.Lock()
 		defer mu.Unlock()
 		if ok {
 			done = append(done, v)
 		} else {
-			doubtful = append(doubtful, v)
+			doubts[s.name] = proxys.difference(asterisks)
 		}
 	}
-	rest := slices.DeleteFunc(slices.Clone(all), func(s scenario) bool { return s.alone })
+	judge := func(s scenario) {
+		v := st.judge(s)
+		mu.Lock()
+		defer mu.Unlock()
+		if v.unexplained == "" {
+			v.doubt = doubts[s.name]
+		}
+		done = append(done, v)
+	}
+	alone, others := split(all, func(s scenario) bool { return s.alone })
+	each(atOnce, others, try)
+	each(1, alone, try)
+
+	doubtful := func(s scenario) bool { return doubts[s.name] != "" }
+	alone, _ = split(alone, doubtful)
+	others, _ = split(others, doubtful)
+	st.calm = 4 * pauseFor
+	each(atLeisure, others, judge)
+	each(1, alone, judge)
+	return done
+}
+
+// split divides scenarios into those that are something and those that are not.
+func split(all []scenario, is func(scenario) bool) (some, others []scenario) {
+	for _, s := range all {
+		if is(s) {
+			some = append(some, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return some, others
+}
+
+// each calls f with every scenario, so many at a time.
+func each(atOnce int, all []scenario, f func(scenario)) {
 	next := make(chan scenario)
 	var players sync.WaitGroup
 	for range atOnce {
 		players.Go(func() {
 			for s := range next {
-				try(s)
+				f(s)
 			}
 		})
 	}
-	for _, s := range rest {
+	for _, s := range all {
 		next <- s
 	}
 	close(next)
 	players.Wait()
-	for _, s := range all {
-		if s.alone {
-			try(s)
-		}
-	}
-	st.calm = 4 * pauseFor
-	for _, v := range doubtful {
-		done = append(done, st.judge(v.scenario, v.doubt))
-	}
-	return done
 }
 
 // compare compares the proxy's answer with Asterisk's, changed by the table of
@@ -159,16 +182,15 @@ func (st *stage) compare(s scenario, asterisks, proxys outcome) (v verdict, ok b
 	return v, asterisks.same(proxys)
 }
 
-// judge plays a scenario that seems to differ again, with nothing else: directly, through
-// the proxy, and directly. It differs when it does so three times while the two direct
+// judge plays a scenario that seems to differ again: directly, through the proxy, and
+// directly. It differs when it does so three times while the two direct
 // answers are the same.
-func (st *stage) judge(s scenario, doubt string) verdict {
+func (st *stage) judge(s scenario) verdict {
 	var last string
 	struck := 0
 	for range rounds {
 		direct, through := st.play(st.pbx, s), st.play(st.proxy, s)
 		v, ok := st.compare(s, direct, through)
-		v.doubt = doubt
 		if ok {
 			return v
 		}
