@@ -90,7 +90,7 @@ type Session struct {
 	held      []heldEvent
 	heldBytes int64
 	slotBytes int64       // of answers in slots
-	wanted    int         // the reader waits until there are no more slots; -1: it does not
+	wanted    int         // the reader waits until there are no more slots than that; -1: it does not
 	waiting   bool        // the reader waits for an event (WaitEvent)
 	heldLost  int         // events lost behind held
 	timer     *time.Timer // lets held events go; nil: none was held yet
