@@ -81,7 +81,13 @@ func (r *Reader) ReadFrame() (Frame, error) {
 	for n := 0; ; n++ {
 		length, err := r.line(size)
 		if err == ErrFrameTooLong && r.maySkip() {
-			head, size, cut = r.skip(head, r.end-r.start), 0, true
+			used := r.end - r.start
+			if part := used - size; part == 0 || part == 1 && r.buf[r.end-1] == '\r' {
+				used = size // it may be the beginning of the last line, which is empty
+			} else {
+				cut = true
+			}
+			head, size = r.skip(head, used), 0
 			continue
 		}
 		if err != nil {

@@ -208,6 +208,26 @@ func TestReaderSkips(t *testing.T) {
 	})
 }
 
+// A frame that reaches the limit at the end of a line, or within its last one,
+// takes nothing of the next along.
+func TestReaderSkipsToTheEnd(t *testing.T) {
+	const max = startSize // when the buffer is full, so is the frame
+	for _, end := range []string{"\r\n", "\n"} {
+		for size := max - 6; size <= max+6; size++ { // without the last line
+			first := "Response: Success" + end + "A: "
+			first += strings.Repeat("x", size-len(first)-len(end)) + end + end
+			r := NewReader(strings.NewReader(first+pong), max)
+			f, err := r.ReadFrame()
+			if tooLong := len(first) > max; (err == ErrFrameTooLong) != tooLong || err != nil && !tooLong || f == nil {
+				t.Errorf("%d bytes: %d came, %v", len(first), len(f), err)
+			}
+			if f, err := r.ReadFrame(); err != nil || string(f) != pong {
+				t.Errorf("behind %d bytes: %q, %v", len(first), f, err)
+			}
+		}
+	}
+}
+
 // The room that one large frame needed is given back.
 func TestReaderShrinks(t *testing.T) {
 	large := "Event: X\r\nA: " + strings.Repeat("x", 8*keepSize) + "\r\n\r\n"
