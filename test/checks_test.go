@@ -377,8 +377,8 @@ func TestSecondChecks(t *testing.T) {
 			t.Errorf("16: %s: with hardening %q, without %q", r, hard, got)
 		}
 	}
-	t.Logf("on 22 %d equal, %d refused without telling that the file is missing, %d refused for older releases; on 16 %d as on 22",
-		equal, hidden, stricter, refused)
+	report(t, "second checks: Asterisk %s: %d actions equal, %d refused without telling that the file is missing, %d refused for what older releases read in them; Asterisk %s: %d refused as by the newest",
+		release(pbxs[0]), equal, hidden, stricter, release(pbxs[1]), refused)
 	if equal == 0 || hidden == 0 || stricter == 0 || refused == 0 {
 		t.Error("this test lost what it compares")
 	}
