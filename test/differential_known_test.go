@@ -48,6 +48,6 @@ var differences = []difference{
 	{
 		in:    regexp.MustCompile(`^WaitEvent for what `),
 		why:   "an event that the session may not see, or has filtered out, does not end its WaitEvent: it would tell that there was one",
-		later: time.Second,
+		later: 2 * time.Second,
 	},
 }

@@ -65,7 +65,7 @@ func (o outcome) difference(other outcome) string {
 // owns numbers the playings.
 var owns atomic.Int64
 
-var challengeKey = regexp.MustCompile(`KEY\((\w*)\)`)
+var challengeKey = regexp.MustCompile(`KEY\((\S*)\)`)
 
 // play writes a scenario to addr and returns what came of it.
 func (st *stage) play(addr string, s scenario) outcome {

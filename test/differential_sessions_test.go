@@ -47,7 +47,7 @@ func logins() []scenario {
 		raw("denied and wrong secret", login("Username: denied", "Secret: wrong")),
 		raw("empty secret and a wrong one", login("Username: empty", "Secret: x")),
 		raw("empty secret by challenge", action("Action: Challenge", "AuthType: MD5"), login("AuthType: MD5", "Username: empty", "Key: KEY()", "Events: off")+goodbye),
-		raw("no secret by challenge", action("Action: Challenge", "AuthType: MD5"), login("AuthType: MD5", "Username: nosecret", "Key: KEY(null)", "Events: off")+goodbye),
+		raw("no secret by challenge", action("Action: Challenge", "AuthType: MD5"), login("AuthType: MD5", "Username: nosecret", "Key: KEY((null))", "Events: off")+goodbye),
 		raw("wrong secret, then more", login("Username: full", "Secret: wrong")+action("Action: Ping")+logIn("full")+goodbye),
 		raw("refused actions, then login", action("Action: Ping", "ActionID: 1")+action("Action: Nosuch")+"\r\n"+logIn("full")+action("Action: Ping", "ActionID: 2")+goodbye),
 		raw("every action before the login", action("Action: Events", "EventMask: on")+action("Action: Filter")+action("Action: WaitEvent")+action("Action: Originate")+action("Action: UserEvent")+goodbye),
