@@ -205,6 +205,15 @@ func TestTimestampEvents(t *testing.T) {
 	if f := c.ReadFrame(); string(f) != "Event: Two\r\nPrivilege: call,all\r\nTimestamp: 1.000002\r\nServer: east\r\n\r\n" {
 		t.Errorf("%q", f)
 	}
+	// What a client puts into its UserEvent is no time of the PBX's.
+	w.sims["east"].Event("Three", ami.ClassCall, "UserEvent", "x", "Timestamp", "1.000002")
+	if f := c.ReadFrame(); !regexp.MustCompile(`all\r\nTimestamp: \d{10}\.\d{6}\r\nUserEvent: x\r\nTimestamp: 1\.000002\r\n`).MatchString(string(f)) {
+		t.Errorf("%q", f)
+	}
+	// An odd event stays the frame that it is.
+	all := w.login("full")
+	w.sims["east"].Emit([]byte("Event: Odd\r\n\r\n"))
+	expectBytes(t, all, "Event: Odd\r\nServer: east\r\n\r\n")
 }
 
 // Whoever shares filters shares a verdict, and whatever the order of sessions,

@@ -108,18 +108,13 @@ func (p *pbx) disabled(f ami.Frame) bool {
 
 // stamped returns an event with a Timestamp, as timestampevents makes it
 // (manager.c: __manager_event_sessions_va): behind Privilege, seconds and
-// microseconds. One that the PBX has stamped is left as it is.
+// microseconds. One that the PBX has stamped there is left as it is; further
+// down it is the event's own, such as a header of a UserEvent.
 func stamped(f ami.Frame, now time.Time) ami.Frame {
-	if _, ok := f.Get("Timestamp"); ok {
+	privilege := bytes.IndexByte(f, '\n') + 1
+	end := privilege + bytes.IndexByte(f[privilege:], '\n') + 1
+	if !bytes.HasPrefix(f[privilege:], []byte("Privilege:")) || bytes.HasPrefix(f[end:], []byte("Timestamp:")) {
 		return f
-	}
-	end := 0 // of the second line
-	for range 2 {
-		i := bytes.IndexByte(f[end:], '\n')
-		if i < 0 {
-			return f
-		}
-		end += i + 1
 	}
 	g := make(ami.Frame, 0, len(f)+40)
 	g = append(g, f[:end]...)
