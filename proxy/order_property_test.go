@@ -295,6 +295,34 @@ func TestHeldEvents(t *testing.T) {
 	}
 }
 
+// countedProgress counts how often it is asked.
+type countedProgress struct {
+	fakeProgress
+	asked atomic.Int64
+}
+
+func (p *countedProgress) List() bool { p.asked.Add(1); return p.fakeProgress.List() }
+
+// Many events that wait cost little: all others wait as long as one session looks
+// at its own.
+func TestHeldEventsAreLookedAtSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := deskSession(t, standardUsers, "full", false)
+		p := &countedProgress{}
+		p.sent.Store(true)
+		p.list.Store(true)
+		s.add(&slot{progress: p})
+		for range 3000 {
+			s.putEvent(&event{class: ami.ClassCall, frame: []byte("event ")})
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		if n := p.asked.Load(); n < 10 || n > 100 { // in two seconds, 20 times in each
+			t.Errorf("its list was asked for %d times", n)
+		}
+	})
+}
+
 // A list that waits for its turn is still under way: an event may end a call
 // that it shows.
 func TestEventsWaitForAListThatWaits(t *testing.T) {

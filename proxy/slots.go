@@ -15,6 +15,10 @@ import (
 // may have caused it; longer only for a list.
 const holdTime = time.Second
 
+// holdGrain is how long one that has waited so long may have to wait for others:
+// each look at what is held takes as long as there are events and actions.
+const holdGrain = holdTime / 20
+
 // maxSlots is how many answers of a session may wait for their turn before the
 // client's further actions have to: the reader then leaves them in the socket,
 // as Asterisk does while it runs an action. It exceeds the usual pendinglimit,
@@ -298,8 +302,9 @@ func (s *Session) armLocked(d time.Duration) {
 func (s *Session) releaseOld() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	listing := func(pbx int) bool {
-		return slices.ContainsFunc(s.slots, func(sl *slot) bool { return sl.at(pbx, progress.List) })
+	listing := make([]bool, len(s.srv.pbxs))
+	for pbx := range listing {
+		listing[pbx] = slices.ContainsFunc(s.slots, func(sl *slot) bool { return sl.at(pbx, progress.List) })
 	}
 	now := time.Now()
 	next := holdTime
@@ -308,10 +313,10 @@ func (s *Session) releaseOld() {
 		if wait > 0 {
 			next = min(next, wait)
 		}
-		return wait <= 0 && !listing(e.pbx)
+		return wait <= 0 && !listing[e.pbx]
 	})
 	if len(s.held) > 0 {
-		s.armLocked(next)
+		s.armLocked(max(next, holdGrain))
 	}
 }
 
