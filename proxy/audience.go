@@ -98,7 +98,7 @@ func (s *Session) addFilter(a *ami.Action) bool {
 		filter, err = acl.NewAdvancedFilter(criteria, a.Get("Filter"))
 	}
 	if err != nil {
-		s.log.Info("filter refused", zap.Error(err))
+		s.log.Debug("filter refused", zap.Error(err))
 		if errors.Is(err, acl.ErrFilterExpression) {
 			return s.refuse(a, textNoFilter)
 		}
