@@ -221,11 +221,12 @@ func summarise(tb testing.TB, version string, major int, all []verdict) {
 		tb.Errorf("Asterisk %s: no scenario was played", version)
 		return
 	}
-	equal, deliberate, unexplained := 0, 0, 0
+	equal, deliberate, unexplained, doubts := 0, 0, 0, 0
 	used := make(map[*difference]bool)
 	reasons := make(map[string]int)
 	for _, v := range all {
 		if v.doubt != "" {
+			doubts++
 			tb.Logf("%s: %s differed in one playing, and not again: %s", version, v.scenario.name, v.doubt)
 		}
 		switch {
@@ -242,8 +243,8 @@ func summarise(tb testing.TB, version string, major int, all []verdict) {
 			}
 		}
 	}
-	report(tb, "differential: Asterisk %s: %d scenarios played, %d equal, %d deliberately different, %d unexplained",
-		version, len(all), equal, deliberate, unexplained)
+	report(tb, "differential: Asterisk %s: %d scenarios played, %d equal, %d deliberately different, %d unexplained; %d differed at first, and not again",
+		version, len(all), equal, deliberate, unexplained, doubts)
 	for _, why := range slices.Sorted(maps.Keys(reasons)) {
 		report(tb, "  %4d × %s", reasons[why], why)
 	}
