@@ -29,6 +29,8 @@ func masks() []scenario {
 		raw("strange user events", logIn("speaker")+action("Action: Events", "EventMask: on")+
 			action("Action: UserEvent", "ActionID: 1", "UserEvent: A", "X: y ", "no colon", " blank: first", "Event: Y", "Privilege: z", "SuppressEvents: no", "UserEvent: B", "action: x", "Empty:", "Playing: {own}"),
 			pause, action("Action: UserEvent", "ActionID: 2", "Playing: {own}"), pause, action("Action: UserEvent", "UserEvent:", "ActionID: 3", "X:1", "X: 2", "Playing: {own}"), pause, goodbye),
+		raw("two ActionIDs of a user event", logIn("speaker")+action("Action: Events", "EventMask: on")+action("Action: UserEvent", "ActionID: 1", "UserEvent: A", "ActionID: 2", "Playing: {own}"), pause, goodbye),
+		raw("Server of a user event", logIn("speaker")+action("Action: Events", "EventMask: on")+action("Action: UserEvent", "UserEvent: A", "Server: pbx", "Playing: {own}"), pause, goodbye),
 		raw("SuppressEvents", logIn("speaker")+action("Action: Events", "EventMask: on")+action("Action: UserEvent", "UserEvent: A", "SuppressEvents: yes", "Playing: {own}"), pause, goodbye),
 	)
 	for i := range all {
@@ -55,7 +57,7 @@ func filters() []scenario {
 		events(raw("eventfilter and Filter"), "filtered", action("Action: Filter", "Operation: Add", "Filter: x")),
 	}
 	for _, expression := range []string{"Said", "!Said", "^Event: UserEvent", "said", "UserEvent: (Said|More)", "Key: .*e[nt]", "!Key: [^o]", "Said$", "open\\r", "Privilege: user,all.*Key: open", "!.", "a{2}|M", "[[:upper:]]aid", " Said", "\\bSaid\\b",
-		"(", "[", "*", "a{2,1}", "\\", ")", "x**"} {
+		"(", "[", "*", "a{2,1}", "\\", ")", "x**", "!(x)\\1", "!x{1001}"} {
 		all = append(all, events(raw("Filter: "+expression), "filterer", action("Action: Filter", "ActionID: f", "Operation: Add", "Filter: "+expression)))
 	}
 	for i, f := range [][2]string{
