@@ -192,3 +192,15 @@ func TestInsideIsRealpath(t *testing.T) {
 		t.Errorf("saw %v", seen)
 	}
 }
+
+// Of a PBX whose directories are not known, only relative names are inside.
+func TestDirectoriesNotKnown(t *testing.T) {
+	unknown := Directories{Config: "/\x00", Modules: "/\x00"}
+	for name, want := range map[string]string{
+		"queues.conf": "", "a/b.conf": "", "/etc/asterisk/queues.conf": escalated, "../queues.conf": escalated, "/": escalated, "//": escalated, "a/../../x": escalated,
+	} {
+		if got := checkConfigFile(ami.NewAction("Action: GetConfig", "Filename: "+name), 0, unknown); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -172,7 +172,7 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 	b.dial = b.dialTCP
 	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())
-	b.directories.Store(&usualDirectories)
+	b.directories.Store(&unknownDirectories)
 	return b, nil
 }
 

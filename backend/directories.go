@@ -14,11 +14,13 @@ type Directories struct {
 	Modules string
 }
 
-// usualDirectories are assumed of a PBX that does not tell: Asterisk's own.
-var usualDirectories = Directories{Config: "/etc/asterisk", Modules: "/usr/lib/asterisk/modules"}
+// unknownDirectories stand for those of a PBX that has not told. Nobody can name
+// a file in them by its whole path, since a NUL ends a line: only relative names
+// are known to be inside.
+var unknownDirectories = Directories{Config: "/\x00", Modules: "/\x00"}
 
-// Directories are the latest that is known. Before the PBX was connected for
-// the first time, and if it does not tell, they are Asterisk's usual ones.
+// Directories are the latest that is known. Before the PBX has told they hold
+// no file but those of relative names.
 func (b *Backend) Directories() Directories { return *b.directories.Load() }
 
 // learnDirectories asks the PBX for its directories. It tells them by a command
@@ -34,8 +36,7 @@ func (b *Backend) learnDirectories() {
 			case ok:
 				b.directories.Store(&d)
 			case a.Err == nil:
-				b.log.Info("the PBX does not tell its directories; clients may use files in these only",
-					zap.String("config", b.Directories().Config), zap.String("modules", b.Directories().Modules))
+				b.log.Info("the PBX does not tell its directories: clients may use files in those that it told before, if any, and relative names")
 			}
 		},
 	})

@@ -40,13 +40,13 @@ func TestParseDirectories(t *testing.T) {
 }
 
 // The PBX is asked for its directories whenever it comes up, and what it does
-// not tell is what Asterisk usually has, or what it told before.
+// not tell is unknown, or what it told before.
 func TestDirectoriesAreThePBXs(t *testing.T) {
 	w := newWorld(t, simpbx.Options{}, Options{})
 	tell := func(output string) {
 		w.raw("Command", "Response: Success|ActionID: $ID|Message: Command output follows|"+output+"||")
 	}
-	if d := w.b.Directories(); d != (Directories{"/etc/asterisk", "/usr/lib/asterisk/modules"}) {
+	if d := w.b.Directories(); d != unknownDirectories {
 		t.Errorf("before the PBX is there: %+v", d)
 	}
 	want := Directories{"/opt/etc", "/opt/modules"}
@@ -65,7 +65,7 @@ func TestDirectoriesAreThePBXs(t *testing.T) {
 	if d := w.b.Directories(); d != want {
 		t.Errorf("no longer told: %+v", d)
 	}
-	w.wantLog("info", "does not tell its directories", "config:/opt/etc", "modules:/opt/modules")
+	w.wantLog("info", "does not tell its directories")
 	want = Directories{"/srv/etc", "/srv/modules"}
 	tell(settings("Output: ", want.Config, want.Modules))
 	comesBack()
@@ -83,7 +83,7 @@ func TestDirectoriesOfUserWithFewRights(t *testing.T) {
 	if n := len(w.received("Command")); n != 0 {
 		t.Errorf("%d Commands", n)
 	}
-	if w.b.Directories() != usualDirectories {
+	if w.b.Directories() != unknownDirectories {
 		t.Errorf("%+v", w.b.Directories())
 	}
 }
