@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -16,6 +17,12 @@ import (
 // Sessions are in that of their user until they add filters of their own.
 type audience struct {
 	filters *acl.Filters // immutable
+	// cost is what a byte of an event takes at worst, 0 if it is not counted:
+	// that of the user's own filters is the operator's choice.
+	cost time.Duration
+	// again is what was spent on events that were let through before this
+	// audience was there; guarded by Session.mu.
+	again filtering
 	// verdicts are on the latest event of each PBX. The element of a PBX is
 	// owned by the goroutine that hands out its events.
 	verdicts []verdict
@@ -57,10 +64,12 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 	}
 	known := &last.passes[index(tagged)][index(named)]
 	if *known == unknown {
+		start := time.Now()
 		*known = no
 		if a.filters.Pass(frame) {
 			*known = yes
 		}
+		v.pbx.filtering.charge(time.Since(start), a.worst(frame))
 	}
 	return *known == yes
 }
@@ -68,9 +77,65 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 // passes is gets for any goroutine.
 func (a *audience) passes(frame []byte) bool { return a == nil || a.filters.Pass(frame) }
 
+// passAgain judges an event that other filters have let through: others of the
+// PBX may be waiting for this session. One that takes too long is cut.
+func (s *Session) passAgain(a *audience, frame []byte) bool {
+	worst := a.worst(frame)
+	if worst == 0 {
+		return a.passes(frame)
+	}
+	if !a.again.affords(worst) {
+		s.abort(reasonFilters)
+		return false
+	}
+	start := time.Now()
+	defer func() { a.again.charge(time.Since(start), worst) }()
+	return a.passes(frame)
+}
+
+// worst is how long the audience may take to judge a frame, 0 if that is not counted.
+func (a *audience) worst(frame []byte) time.Duration {
+	if a == nil {
+		return 0
+	}
+	return a.cost * time.Duration(len(frame))
+}
+
+const (
+	// filterStep is what one instruction of a filter takes for one byte at worst.
+	filterStep = 20 * time.Nanosecond
+	// filterShare is how much of each filterWindow the filters that sessions add
+	// may take of the time of the goroutine that hands out a PBX's events.
+	filterShare  = filterWindow / 2
+	filterWindow = time.Second
+	// filterTrifle is what they may always take for one event.
+	filterTrifle = time.Millisecond / 2
+)
+
+// filtering is the time that the filters that sessions added have taken of a
+// PBX's, in the present window.
+type filtering struct {
+	since time.Time
+	spent time.Duration
+}
+
+// affords reports whether there is time for what may take as long as worst.
+func (f *filtering) affords(worst time.Duration) bool {
+	if worst <= filterTrifle {
+		return true
+	}
+	if now := time.Now(); now.Sub(f.since) >= filterWindow {
+		*f = filtering{since: now}
+	}
+	return f.spent+worst <= filterShare
+}
+
+// charge counts what was spent: no more than worst, since a machine can pause.
+func (f *filtering) charge(spent, worst time.Duration) { f.spent += min(spent, worst) }
+
 // maxFilters bounds the filters that a session adds (acl: Filters.Size), since
 // all who see the PBX wait while an event is judged: 256 simple ones, or one of
-// the most costly.
+// the most costly. See also filterShare.
 const maxFilters = 4096
 
 // Texts of Asterisk (manager.c: action_filter).
@@ -115,7 +180,9 @@ func (s *Session) addFilter(a *ami.Action) bool {
 			sl.answer = ami.AppendResponse(nil, "Error", a.ID(), textFullFilter)
 			return
 		}
-		s.audience.Store(newAudience(filters, len(s.srv.pbxs)))
+		own := newAudience(filters, len(s.srv.pbxs))
+		own.cost = time.Duration(filters.Size()) * filterStep
+		s.audience.Store(own)
 		sl.answer = ami.AppendResponse(nil, "Success", a.ID(), "Success")
 	}
 	s.add(sl)

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -135,6 +137,75 @@ func TestActionFilterHasABound(t *testing.T) {
 	}
 	w.sims["east"].Event("End", ami.ClassUser) // and the session goes on
 	c.Do("Action: Ping")
+}
+
+// A session whose filters take the time of all others is closed; others with
+// filters of their own, and those of the configuration, are not.
+func TestSlowFilters(t *testing.T) {
+	w := newWorld(t, setup{users: filterUsers})
+	hog, modest, plain := w.login("all", "Events: user"), w.login("all", "Events: user"), w.login("all", "Events: user")
+	modest.Do("Action: Filter", "Operation: Add", "Filter: !Unwanted")
+	for range 2 {
+		if f := hog.Do("Action: Filter", "Operation: Add", "Filter: !(.{0,1000})(.{0,900})~"); header(f, "Response") != "Success" {
+			t.Fatalf("%q", f)
+		}
+	}
+	w.sims["east"].Event("Big", ami.ClassUser, "Data", strings.Repeat("x", 100<<10)) // 2 s and more for the hog
+	w.sims["east"].Event("Unwanted", ami.ClassUser)
+	w.sims["east"].Event("End", ami.ClassUser)
+	w.awaitReason(reasonFilters)
+	equal(t, "events", awaitAt(t, modest), []string{"Big"})
+	equal(t, "events", awaitAt(t, plain), []string{"Big", "Unwanted"})
+	hog.ExpectClosed()
+}
+
+// The same holds for events that wait while a filter is added.
+func TestSlowFiltersOfHeldEvents(t *testing.T) {
+	w := newWorld(t, setup{users: filterUsers})
+	c := w.login("all", "Events: user")
+	open := w.block("east", "Getvar")
+	c.Send("Action: Getvar", "Variable: x")
+	for range 2 {
+		c.Send("Action: Filter", "Operation: Add", "Filter: !(.{0,1000})(.{0,900})~")
+	}
+	c.Send("Action: MailboxCount", "Mailbox: x")
+	eventually(t, "all is sent", func() bool {
+		s := w.session(c)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.slots) == 4 && s.slots[3].progress.Sent()
+	})
+	await := w.awaitEvents("east")
+	w.sims["east"].Event("Big", ami.ClassUser, "Data", strings.Repeat("x", 100<<10))
+	await(1)
+	open()
+	w.awaitReason(reasonFilters)
+	c.ExpectClosed()
+}
+
+// In each second filters have half of it, but for trifles.
+func TestFilteringHasAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f filtering
+		most := filterShare / 10
+		for round := range 3 {
+			spent := time.Duration(0)
+			for f.affords(most) {
+				time.Sleep(most)
+				f.charge(most, most)
+				spent += most
+			}
+			if spent != filterShare || !f.affords(filterTrifle) {
+				t.Errorf("round %d: %v spent", round, spent)
+			}
+			time.Sleep(filterWindow - filterShare)
+		}
+		f = filtering{since: time.Now()}
+		f.charge(time.Hour, most) // the machine was suspended
+		if !f.affords(most) {
+			t.Error("a pause counted")
+		}
+	})
 }
 
 func TestActionFilterNeedsARight(t *testing.T) {

@@ -32,7 +32,7 @@ func (s *Session) queueEventLocked(e *event) {
 	if !s.sees(e.class) {
 		return
 	}
-	if a := s.audience.Load(); a != e.passed && !a.passes(e.frame) {
+	if a := s.audience.Load(); a != e.passed && !s.passAgain(a, e.frame) {
 		return
 	}
 	for errors.Is(s.out.PutEvent(e.frame), queue.ErrOverflow) {

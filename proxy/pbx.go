@@ -22,8 +22,9 @@ type pbx struct {
 	mu       sync.RWMutex
 	sessions []*Session
 
-	// events counts the events handed out; owned by the goroutine that does it.
-	events uint64
+	// Owned by the goroutine that hands out the events
+	events    uint64    // so many so far
+	filtering filtering // by filters of sessions
 }
 
 func (p *pbx) subscribe(s *Session) {
@@ -65,7 +66,10 @@ func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
 		}
 		named := e.Owner != nil && s.knows(e.Owner.(*Session))
 		out.frame, out.passed = v.frame(s.tagged, named), s.audience.Load()
-		if out.passed.gets(&v, s.tagged, named, out.frame) {
+		switch {
+		case !p.filtering.affords(out.passed.worst(out.frame)):
+			s.abort(reasonFilters)
+		case out.passed.gets(&v, s.tagged, named, out.frame):
 			s.putEvent(&out)
 		}
 	}

@@ -44,6 +44,7 @@ const (
 	reasonAnswerLimit  reason = "slow client: answerlimit"
 	reasonTotalLimit   reason = "slow client: totallimit"
 	reasonWriteTimeout reason = "slow client: writetimeout"
+	reasonFilters      reason = "slow filters"
 	reasonPBXLost      reason = "PBX lost"
 	reasonShutdown     reason = "shutdown"
 )
