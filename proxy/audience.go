@@ -98,7 +98,7 @@ func (a *audience) worst(frame []byte) time.Duration {
 	if a == nil {
 		return 0
 	}
-	return a.cost * time.Duration(len(frame))
+	return a.cost * time.Duration(min(len(frame), filterBig))
 }
 
 const (
@@ -108,6 +108,9 @@ const (
 	// may take of the time of the goroutine that hands out a PBX's events.
 	filterShare  = filterWindow / 2
 	filterWindow = time.Second
+	// filterBig is the most that counts of an event, so that nobody can make one
+	// so big that it ends sessions with some usual filters.
+	filterBig = 32 << 10
 	// filterTrifle is what they may always take for one event.
 	filterTrifle = time.Millisecond / 2
 )
