@@ -119,14 +119,16 @@ type Backend struct {
 	late      lateIDs   // answered actions whose events are still to come
 	relist    time.Time // when to ask for ListCommands again; zero: no need
 	namesDue  time.Time // when to list the names again; zero: no need
+	samples   samples   // of the counters, for rates
 }
 
 // Stats are counters, all since the start.
 type Stats struct {
-	Logins atomic.Uint64 // links that were logged in
-	Losses atomic.Uint64 // of these, lost
-	Frames atomic.Uint64 // read, events included
-	Events atomic.Uint64
+	Logins  atomic.Uint64 // links that were logged in
+	Losses  atomic.Uint64 // of these, lost
+	Frames  atomic.Uint64 // read, events included
+	Events  atomic.Uint64
+	Actions atomic.Uint64 // sent, but for our own
 	// Dropped are frames that are no event and answer nothing.
 	Dropped atomic.Uint64
 }
@@ -169,6 +171,7 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 		late:     newLateIDs(),
 	}
 	b.names = owned.New(maxNames)
+	b.samples.add(sample{at: time.Now()})
 	b.dial = b.dialTCP
 	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())

@@ -47,6 +47,7 @@ func (b *Backend) tidy(now time.Time) {
 		}
 	}
 	failed := b.kickLocked(now) // some may have waited too long
+	b.sampleLocked(now)
 	b.late.sweep(now)
 	relist := !b.relist.IsZero() && now.After(b.relist) && b.usableLocked()
 	if relist {

@@ -227,6 +227,9 @@ func (b *Backend) releaseLocked(l *link) {
 func (l *link) sendLocked(p *pending, now time.Time) {
 	p.link, p.reserved, l.reservedBy = l, nil, nil
 	l.inflight = append(l.inflight, p)
+	if l.b.isOthers(p) {
+		l.b.stats.Actions.Add(1)
+	}
 	if len(l.inflight) == 1 {
 		p.startClock(now)
 	}

@@ -88,6 +88,9 @@ type User struct {
 	CloseWhenPBXLost bool
 	// SharedIDs shows a user's ActionIDs in events to all sessions of the user.
 	SharedIDs bool
+	// ProxyAdmin allows the actions Proxy…, by which the user sees and closes the
+	// sessions of everybody.
+	ProxyAdmin bool
 	// WriteTimeout is how long a client may take nothing while something waits
 	// for it; 0: no limit but QueueLimit.
 	WriteTimeout time.Duration

@@ -126,6 +126,7 @@ queuelimit = 100000
 fullybooted = no
 pbxlost = close
 sharedids = yes
+proxyadmin = yes
 hardening = yes
 writetimeout = 1500
 setvar = A=b,"c\d(e
@@ -196,7 +197,7 @@ compat = Command-Follows
 			"two": {
 				PBXs: []string{"East", "west"}, DefaultPBX: "East",
 				AllowMultipleLogin: true, DisplayConnects: true, DropEvents: true,
-				QueueLimit: 100000, CloseWhenPBXLost: true, SharedIDs: true,
+				QueueLimit: 100000, CloseWhenPBXLost: true, SharedIDs: true, ProxyAdmin: true,
 				WriteTimeout:   1500 * time.Millisecond,
 				SetVars:        []string{`A=b,"c\d(e`, "CHANNEL(language)=de", "A="},
 				CommandFollows: true,

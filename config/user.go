@@ -53,7 +53,7 @@ var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }
 	{name: "fullybooted", set: boolean(func(u *userDraft) *bool { return &u.FullyBooted })},
 	{name: "pbxlost", set: choice(func(u *userDraft) *bool { return &u.CloseWhenPBXLost }, "keep", "close")},
 	{name: "sharedids", set: boolean(func(u *userDraft) *bool { return &u.SharedIDs })},
-	{name: "proxyadmin", set: notYet[userDraft]("no")},
+	{name: "proxyadmin", set: boolean(func(u *userDraft) *bool { return &u.ProxyAdmin })},
 	{name: "hardening", set: boolean(func(u *userDraft) *bool { return &u.options.Hardening })},
 }...)
 

@@ -18,6 +18,7 @@ const (
 // handle deals with one action, in the order of tests of manager.c:
 // process_message. It returns false when the session takes no more.
 func (s *Session) handle(a *ami.Action) bool {
+	s.actions.Add(1)
 	if f := a.Fault(); f != ami.FaultNone {
 		return s.refuse(a, f.Message())
 	}
@@ -30,6 +31,9 @@ func (s *Session) handle(a *ami.Action) bool {
 	}
 	if local, ok := localActions[name]; ok {
 		return local(s, a)
+	}
+	if admin, ok := adminActions[name]; ok && s.isAdmin() {
+		return admin.do(s, a)
 	}
 	return s.forward(a, name)
 }
@@ -143,6 +147,9 @@ func (s *Session) setVars() []string {
 func (s *Session) isAction(name string) bool {
 	if info, ok := ami.LookupAction(name); ok && info.Kind == ami.KindSession {
 		return false // acts on a session, and the link's is not the client's
+	}
+	if _, ok := adminActions[name]; ok {
+		return false // of an amiproxy in the place of a PBX
 	}
 	for _, v := range s.views {
 		if _, ok := v.Authority().Class(name); ok {

@@ -35,6 +35,7 @@ func (s *Session) queueEventLocked(e *event) {
 	if a := s.audience.Load(); a != e.passed && !s.passAgain(a, e.frame) {
 		return
 	}
+	s.events++
 	for errors.Is(s.out.PutEvent(e.frame), queue.ErrOverflow) {
 		queued, _ := s.out.Size()
 		if !s.makeRoom(queued, len(e.frame), s.user.QueueLimit, reasonSlowClient) {

@@ -9,10 +9,11 @@
 //
 // The files: server.go composes, listen.go accepts, session.go is the life of
 // one client's connection, action.go what happens to an action, route.go and
-// merge.go which PBX it is for or how several become one, login.go, local.go and
-// waitevent.go the actions that the proxy answers itself, slots.go the order of
-// what goes out, bounds.go how much of it may wait, writer.go how it is written,
-// pbx.go the fan-out of events, audience.go which of them filters let through.
+// merge.go which PBX it is for or how several become one, login.go, local.go,
+// waitevent.go and admin.go the actions that the proxy answers itself, slots.go
+// the order of what goes out, bounds.go how much of it may wait, writer.go how it
+// is written, pbx.go the fan-out of events, audience.go which of them filters let
+// through.
 //
 // Concurrency: every client has a goroutine that reads its actions and one
 // that writes what is queued; answers and events are queued by the goroutines

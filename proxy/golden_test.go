@@ -233,6 +233,10 @@ read = all
 read = all
 write = all
 
+[operator]
+secret = operator-secret
+proxyadmin = yes
+
 [elsewhere]
 secret = elsewhere-secret
 deny = 0.0.0.0/0

@@ -97,7 +97,12 @@ func (s *Session) commands() []backend.Command {
 			}
 		}
 	}
-	if len(s.views) > 1 {
+	if s.isAdmin() {
+		for _, admin := range adminActions {
+			all = append(all, admin.command)
+		}
+	}
+	if len(s.views) > 1 || s.isAdmin() {
 		slices.SortStableFunc(all, func(x, y backend.Command) int {
 			return strings.Compare(ami.FoldName(x.Name), ami.FoldName(y.Name))
 		})

@@ -155,13 +155,9 @@ func (p *pbx) State(_ *backend.Backend, state backend.State) {
 
 // stateEvent is our own event ProxyServerState.
 func stateEvent(name string, state backend.State) []byte {
-	word := "Down"
-	if state.Up {
-		word = "Up"
-	}
 	f := ami.AppendHeader(nil, "Event", "ProxyServerState")
 	f = ami.AppendHeader(f, "Privilege", "system,all")
-	f = ami.AppendHeader(f, "State", word)
+	f = ami.AppendHeader(f, "State", stateWord(state))
 	f = ami.AppendHeader(f, "Reason", state.Reason)
 	f = ami.AppendHeader(f, "Since", unixSeconds(state.Since))
 	if !state.LostTo.IsZero() {
@@ -170,6 +166,13 @@ func stateEvent(name string, state backend.State) []byte {
 	}
 	f = ami.AppendHeader(f, "Server", name)
 	return ami.AppendEnd(f)
+}
+
+func stateWord(state backend.State) string {
+	if state.Up {
+		return "Up"
+	}
+	return "Down"
 }
 
 func unixSeconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }

@@ -20,6 +20,10 @@ import (
 // Server is amiproxy: listeners, sessions and PBXes. Its methods are safe for
 // use by many goroutines once Start has returned.
 type Server struct {
+	// Version is what ProxyStatus says of the program. It is set before Start,
+	// if at all.
+	Version string
+
 	// Static after construction
 	config *config.Config
 	log    *zap.Logger
@@ -32,6 +36,7 @@ type Server struct {
 
 	certificate *certificate // of the TLS listener, nil if there is none
 
+	started   time.Time      // static after Start
 	listeners []*listener    // static after Start
 	backends  sync.WaitGroup // the backends' goroutines
 	accepting sync.WaitGroup // the listeners' goroutines
@@ -90,6 +95,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 // Start opens the listeners and begins to connect to the PBXes. An error names
 // the listener that could not be opened; then nothing runs.
 func (srv *Server) Start() error {
+	srv.started = time.Now()
 	g := srv.config.General
 	if g.Enabled {
 		if err := srv.listen(g.BindAddr.String(), nil); err != nil {
@@ -212,7 +218,8 @@ func (srv *Server) enter(s *Session) (id uint64, err error) {
 	s.counts = asStranger
 	srv.sessions[s] = struct{}{}
 	srv.lastID++
-	return srv.lastID, nil
+	s.id = srv.lastID
+	return s.id, nil
 }
 
 func (srv *Server) isClosing() bool {
@@ -257,6 +264,7 @@ func (srv *Server) forget(s *Session) {
 func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	username := name
 	name = ami.FoldName(name)
 	if srv.loggedIn[name] > 0 && !u.AllowMultipleLogin {
 		return false
@@ -265,6 +273,7 @@ func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 		srv.unauthenticated--
 		srv.loggedIn[name]++
 		s.counts, s.countedName = asUser, name
+		s.username, s.loggedIn = username, u
 	}
 	return true
 }

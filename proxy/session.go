@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
@@ -46,6 +47,7 @@ const (
 	reasonWriteTimeout reason = "slow client: writetimeout"
 	reasonFilters      reason = "slow filters"
 	reasonPBXLost      reason = "PBX lost"
+	reasonKicked       reason = "kicked"
 	reasonShutdown     reason = "shutdown"
 )
 
@@ -57,12 +59,15 @@ type Session struct {
 	srv     *Server
 	raw     net.Conn // the socket
 	remote  netip.AddrPort
+	since   time.Time // when the client came
 	out     *queue.Queue
 	account account                // bytes that wait to be queued
 	gone    chan struct{}          // closed when the session is cut
 	room    chan struct{}          // wakes the reader when slots are free again; holds one token
 	cut     sync.Once              // cuts it
 	reason  atomic.Pointer[reason] // why it ends; the first one stays
+	// kickedBy is the user who ended it, if the reason is reasonKicked.
+	kickedBy atomic.Pointer[string]
 
 	// Owned by the reader; static once the session is subscribed to events
 	conn      net.Conn // what is read and written: a socket on raw, or TLS on that
@@ -80,10 +85,15 @@ type Session struct {
 	audience atomic.Pointer[audience]
 	// writeTimeout is config.User.WriteTimeout once the user is known.
 	writeTimeout atomic.Int64
+	// actions counts what the reader read, sentBytes what the writer wrote.
+	actions, sentBytes atomic.Uint64
 
 	// Guarded by Server.mu
+	id          uint64
 	counts      counts
 	countedName string
+	username    string       // as the client wrote it, once it is logged in
+	loggedIn    *config.User // user, for others than the reader
 
 	mu        sync.Mutex // guards the following
 	slots     []*slot    // answers not yet queued, in the order of the actions
@@ -94,6 +104,7 @@ type Session struct {
 	wanted    int         // the reader waits until there are no more slots than that; -1: it does not
 	waiting   bool        // the reader waits for an event (WaitEvent)
 	heldLost  int         // events lost behind held
+	events    uint64      // given to the queue, or lost there
 	timer     *time.Timer // lets held events go; nil: none was held yet
 }
 
@@ -122,7 +133,8 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	if config != nil {
 		conn := tls.Server(s.conn, config)
 		if err := conn.HandshakeContext(srv.context); err != nil {
-			s.log.Info("client gone", zap.String("reason", string(reasonHandshake)), zap.Error(err))
+			s.abort(reasonHandshake)
+			s.logGone(zap.InfoLevel, zap.Error(err))
 			return
 		}
 		s.conn = conn
@@ -148,6 +160,7 @@ func newSession(srv *Server, raw net.Conn) *Session {
 	s := &Session{
 		srv: srv, raw: raw,
 		remote:  remoteAddr(raw),
+		since:   time.Now(),
 		log:     srv.log,
 		out:     queue.New(queue.Options{Answers: strangerLimit, Total: &srv.total}),
 		account: account{total: &srv.total},
@@ -264,7 +277,17 @@ func (s *Session) close() {
 	if s.user != nil && !s.user.DisplayConnects && (why == reasonLogoff || why == reasonClientClosed) {
 		level = zap.DebugLevel
 	}
-	s.log.Log(level, "client gone", zap.String("reason", string(why)))
+	s.logGone(level)
+}
+
+// logGone tells the log why the session has ended.
+func (s *Session) logGone(level zapcore.Level, more ...zap.Field) {
+	why := *s.reason.Load()
+	fields := append([]zap.Field{zap.String("reason", string(why))}, more...)
+	if by := s.kickedBy.Load(); by != nil && why == reasonKicked {
+		fields = append(fields, zap.String("by", *by))
+	}
+	s.log.Log(level, "client gone", fields...)
 }
 
 func remoteAddr(c net.Conn) netip.AddrPort {

@@ -22,6 +22,7 @@ func (w sessionWriter) Write(p []byte) (written int, err error) {
 			w.raw.SetWriteDeadline(time.Now().Add(lastWords))
 		}
 		n, err := w.conn.Write(p[:min(len(p), writeSize)])
+		w.sentBytes.Add(uint64(n))
 		if written += n; err != nil {
 			return written, err
 		}

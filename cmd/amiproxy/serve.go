@@ -65,6 +65,7 @@ func runServer(ctx context.Context, cfg *config.Config, log *zap.Logger, started
 	if err != nil {
 		return failure{err}
 	}
+	srv.Version = version
 	if err := srv.Start(); err != nil {
 		return failure{err}
 	}
