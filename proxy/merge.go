@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,6 +80,10 @@ func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
 
 // answered takes the answer of one PBX.
 func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
+	if errors.Is(err, backend.ErrTooLong) {
+		m.s.throwAway(p, err)
+		return
+	}
 	m.mu.Lock()
 	if m.done {
 		m.mu.Unlock()
@@ -91,6 +96,7 @@ func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
 	m.open--
 	last := m.open == 0
 	m.mu.Unlock()
+	m.s.countPart(m.slot, len(answer))
 	if last {
 		m.finish()
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/amiproxy/amiproxy/ami"
@@ -27,6 +28,8 @@ func (s *Session) route(a *ami.Action, name string) (r route, refusal string) {
 		}
 	case len(s.views) == 1:
 		r.to = &s.views[0]
+	case !s.mayAnywhere(name):
+		return r, textDenied // and no word of what is where
 	default:
 		if r.to, refusal = s.owner(a, name); refusal != "" {
 			return r, refusal
@@ -48,6 +51,14 @@ func (s *Session) route(a *ami.Action, name string) (r route, refusal string) {
 		return r, pbxError(r.to.Name(), backend.ErrDown)
 	}
 	return r, ""
+}
+
+// mayAnywhere reports whether the user has the class for an action on any PBX.
+func (s *Session) mayAnywhere(name string) bool {
+	return slices.ContainsFunc(s.views, func(v view) bool {
+		class, ok := v.Authority().Class(name)
+		return ok && s.user.Policy.MayList(name, class)
+	})
 }
 
 // view finds a PBX that the session sees by its name, compared without case.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func channelsOf(list []amiclient.Frame) (servers string) {
 
 func TestListOfSeveralPBXes(t *testing.T) {
 	w := newWorld(t, idle())
+	w.awaitNames("east", "west")
 	c := w.login("full", "Events: off")
 	list := c.List("Action: CoreShowChannels", "ActionID: 7")
 	if got := channelsOf(list); got != "east east west west west" {
@@ -249,6 +251,43 @@ func TestOwnerOfABridge(t *testing.T) {
 	if got := header(c.Do("Action: BridgeInfo", "BridgeUniqueid: b-1"), "Message"); got != "I am west" {
 		t.Error(got)
 	}
+}
+
+// Who lacks the class learns nothing of what is where.
+func TestOwnerIsNotToldToThoseWithoutRights(t *testing.T) {
+	o := idle()
+	o.users = "[u]\nsecret = u-secret\nread = all\nwrite = user\n"
+	w := newWorld(t, o)
+	w.awaitNames("east", "west")
+	c := w.login("u", "Events: off")
+	for _, channel := range []string{"PJSIP/idle-00000000", "PJSIP/idle-00000002", "PJSIP/nosuch"} {
+		if got := header(c.Do("Action: Hangup", "Channel: "+channel), "Message"); got != "Permission denied" {
+			t.Errorf("%s: %s", channel, got)
+		}
+	}
+}
+
+// What the PBXes have answered counts before all have, and what is too long
+// ends the session as the answer of one PBX does.
+func TestMergedListIsBounded(t *testing.T) {
+	o := idle()
+	o.general = "answerlimit = 1M"
+	w := newWorld(t, o)
+	w.awaitNames("east", "west")
+	open := w.block("west", "CoreShowChannels")
+	w.sims["east"].Handle("CoreShowChannels", func(r *simpbx.Request) {
+		r.Reply("Success", "", "EventList", "start")
+		fmt.Fprintf(r, "Event: CoreShowChannel\r\nActionID: %s\r\nData: %s\r\n\r\n", r.Get("ActionID"), strings.Repeat("x", 600<<10))
+		fmt.Fprintf(r, "Event: CoreShowChannelsComplete\r\nActionID: %s\r\nEventList: Complete\r\n\r\n", r.Get("ActionID"))
+	})
+	c := w.login("full", "Events: off")
+	c.Send("Action: CoreShowChannels", "ActionID: 1")
+	s := w.session(c)
+	eventually(t, "the part counts", func() bool { return s.account.size() > 600<<10 })
+	c.Send("Action: CoreShowChannels", "ActionID: 2")
+	w.awaitReason(reasonAnswerLimit)
+	eventually(t, "nothing counts", func() bool { return w.srv.total.Used() == 0 })
+	open()
 }
 
 // A merged list of a client that is gone harms nobody.

@@ -201,13 +201,18 @@ func (s *Session) flushLocked() {
 	}
 	clear(s.slots[len(kept):])
 	s.slots = kept
+	s.boundLocked()
+	if len(kept) <= s.wanted {
+		s.wake()
+	}
+}
+
+// boundLocked closes the session if too much waits in slots and for them.
+func (s *Session) boundLocked() {
 	if limit := s.srv.config.General.AnswerLimit; limit > 0 && s.slotBytes > limit {
 		s.abort(reasonAnswerLimit)
 	}
 	s.countLocked()
-	if len(kept) <= s.wanted {
-		s.wake()
-	}
 }
 
 func (s *Session) queueLocked(sl *slot) {
@@ -327,12 +332,30 @@ func (s *Session) answered(sl *slot, p *pbx, id string) func(backend.Answer) {
 		case a.Err == nil:
 			s.fill(sl, a.Bytes)
 		case errors.Is(a.Err, backend.ErrTooLong):
-			s.log.Warn("answer thrown away", zap.String("pbx", p.Name()), zap.Error(a.Err))
-			s.abort(reasonAnswerLimit)
+			s.throwAway(p, a.Err)
 		default:
 			s.fill(sl, ami.AppendResponse(nil, "Error", id, pbxError(p.Name(), a.Err)))
 		}
 	}
+}
+
+// throwAway ends the session for an answer that was too long for it.
+func (s *Session) throwAway(p *pbx, err error) {
+	s.log.Warn("answer thrown away", zap.String("pbx", p.Name()), zap.Error(err))
+	s.abort(reasonAnswerLimit)
+}
+
+// countPart counts what one PBX has answered to a merged list, until the slot
+// is filled.
+func (s *Session) countPart(sl *slot, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sl.done || !slices.Contains(s.slots, sl) {
+		return
+	}
+	sl.counted += int64(size)
+	s.slotBytes += int64(size)
+	s.boundLocked()
 }
 
 // pbxError is the text for a client whose action a PBX did not answer.
