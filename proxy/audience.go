@@ -193,14 +193,15 @@ func (s *Session) addFilter(a *ami.Action) bool {
 }
 
 // mayDo makes the test of rights for an action that the proxy answers itself
-// and that not everybody may send: the authority is that of the PBXes, as
-// ListCommands shows it.
+// and that not everybody may send: the newest Asterisk has to allow it, and
+// every PBX of the session that has it.
 func (s *Session) mayDo(a *ami.Action) (refusal string) {
+	info, _ := ami.LookupAction(a.Name())
+	refusal = s.user.Policy.May(a, info.Classes, acl.Directories{})
 	for _, v := range s.views {
-		if class, ok := v.Authority().Class(a.Name()); ok {
-			return s.user.Policy.May(a, class, acl.Directories{})
+		if class, ok := v.Authority().Class(a.Name()); ok && refusal == "" {
+			refusal = s.user.Policy.May(a, class, acl.Directories{})
 		}
 	}
-	info, _ := ami.LookupAction(a.Name())
-	return s.user.Policy.May(a, info.Classes, acl.Directories{})
+	return refusal
 }

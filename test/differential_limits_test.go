@@ -48,6 +48,9 @@ func TestLimitsAreThoseOfAsterisk(t *testing.T) {
 				testMultipleLogins(t, &stage{pbx: pbx.Addr(), proxy: p.addr})
 				testAuthLimit(t, pbx.Addr(), p.addr)
 				testAuthTimeout(t, pbx.Addr(), p.addr)
+				if !t.Failed() {
+					report(t, "limits: Asterisk %s: authtimeout, authlimit and allowmultiplelogin: equal", release(pbx))
+				}
 			})
 		}
 	})
