@@ -36,6 +36,7 @@ pbx = west
 `
 
 func TestPBXLostAndBack(t *testing.T) {
+	from := time.Now().Unix() // what was read last, events are missed from then on
 	w := newWorld(t, setup{pbxs: []string{"east", "west"}, users: stateUsers})
 	watchers := map[string]*amiclient.Client{}
 	for _, user := range []string{"full", "eastonly", "agent", "closingboth"} {
@@ -43,7 +44,6 @@ func TestPBXLostAndBack(t *testing.T) {
 	}
 	off, west, closing := w.login("full", "Events: off"), w.login("westonly"), w.login("closing")
 
-	from := time.Now().Unix()
 	w.take("east")
 	for user, c := range watchers {
 		f := c.ExpectNext("Event: ProxyServerState", "Privilege: system,all", "State: Down", "Server: east")
