@@ -65,8 +65,8 @@ Paste these lines into another terminal (with bash):
 1. Log in, and watch the calls of both PBXes for 10 seconds; every event names its Server:
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\n\r\n" >&3; timeout 10 cat <&3'
 
-2. Ask west for its channels, start a call on east, and log off; each answer has its ActionID and its Server, and Goodbye comes last:
-  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\nEvents: off\r\n\r\nAction: CoreShowChannels\r\nActionID: 1\r\nServer: west\r\n\r\nAction: Originate\r\nActionID: 2\r\nServer: east\r\nChannel: PJSIP/alice\r\nExten: 101\r\nContext: default\r\nPriority: 1\r\nAsync: yes\r\n\r\nAction: Logoff\r\n\r\n" >&3; cat <&3'
+2. Ask for the channels of both PBXes in one list, start a call on east, and log off; each answer has its ActionID, each item its Server, and Goodbye comes last:
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\nEvents: off\r\n\r\nAction: CoreShowChannels\r\nActionID: 1\r\n\r\nAction: Originate\r\nActionID: 2\r\nServer: east\r\nChannel: PJSIP/alice\r\nExten: 101\r\nContext: default\r\nPriority: 1\r\nAsync: yes\r\n\r\nAction: Logoff\r\n\r\n" >&3; cat <&3'
 
 3. The same as a wallboard, which may only read agent events of west: the call is refused, queue events come:
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: wallboard\r\nSecret: wallboard\r\n\r\nAction: Originate\r\nActionID: 2\r\nChannel: PJSIP/dave\r\nExten: 201\r\nContext: default\r\nPriority: 1\r\n\r\n" >&3; timeout 20 cat <&3'

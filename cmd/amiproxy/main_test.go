@@ -323,8 +323,10 @@ func TestDemo(t *testing.T) {
 	has := func(headers ...string) bool {
 		return slices.ContainsFunc(frames, func(f amiclient.Frame) bool { return amiclient.Has(f, headers...) })
 	}
-	if !has("Response: Success", "EventList: start", "ActionID: 1", "Server: west") ||
-		!has("Event: CoreShowChannelsComplete", "ActionID: 1", "Server: west") ||
+	if !has("Response: Success", "EventList: start", "ActionID: 1") ||
+		!has("Event: CoreShowChannel", "ActionID: 1", "Server: east") ||
+		!has("Event: CoreShowChannel", "ActionID: 1", "Server: west") ||
+		!has("Event: CoreShowChannelsComplete", "ActionID: 1", "ListItems: ") ||
 		!has("Response: Success", "ActionID: 2", "Server: east") ||
 		!amiclient.Has(frames[len(frames)-1], "Response: Goodbye") {
 		t.Errorf("%q", frames)
