@@ -326,7 +326,7 @@ func TestDemo(t *testing.T) {
 	if !has("Response: Success", "EventList: start", "ActionID: 1") ||
 		!has("Event: CoreShowChannel", "ActionID: 1", "Server: east") ||
 		!has("Event: CoreShowChannel", "ActionID: 1", "Server: west") ||
-		!has("Event: CoreShowChannelsComplete", "ActionID: 1", "ListItems: ") ||
+		!has("Event: CoreShowChannelsComplete", "ActionID: 1", "EventList: Complete") ||
 		!has("Response: Success", "ActionID: 2", "Server: east") ||
 		!amiclient.Has(frames[len(frames)-1], "Response: Goodbye") {
 		t.Errorf("%q", frames)
