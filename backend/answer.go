@@ -22,12 +22,20 @@ func (l *link) read() error {
 	b := l.b
 	l.reader.SetLimit(b.options.AnswerLimit)
 	l.reader.Follows = l.expectsRaw
+	for _, f := range l.early {
+		l.handOn(f)
+	}
+	l.early = nil
 	for {
 		f, err := l.reader.ReadFrame()
 		event := l.events && f.Event() != nil
 		tooLong := f != nil && err != nil // and f is its beginning
 		if err != nil && (!tooLong || event) {
-			return fmt.Errorf("read from %s: %w", b.address(), cause(err))
+			err = fmt.Errorf("read from %s: %w", b.address(), cause(err))
+			if l.goodbye {
+				err = &stageError{errShutdown, err}
+			}
+			return err
 		}
 		l.lastRead.Store(time.Now().UnixNano())
 		b.stats.Frames.Add(1)
@@ -58,6 +66,8 @@ func (l *link) handOn(f ami.Frame) {
 		}
 	}
 	switch string(f.Event()) {
+	case "Shutdown": // asterisk.c: really_quit, before it closes anything
+		l.goodbye = true
 	case "FullyBooted":
 		b.booted.Store(newBooted(e.Frame, time.Now()))
 		b.listAgain()
@@ -68,6 +78,7 @@ func (l *link) handOn(f ami.Frame) {
 			b.reload(time.Now())
 		}
 		b.listAgain()
+		b.checkRights() // it may be our user that has changed
 	}
 	b.names.Learn(e.Frame)
 	b.handler.Event(b, e)

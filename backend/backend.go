@@ -25,6 +25,7 @@ const (
 	defaultConnectTimeout = 3 * time.Second
 	defaultActionTimeout  = 30 * time.Second
 	defaultAnswerLimit    = 64 << 20
+	defaultPendingLimit   = 1000
 )
 
 // The reasons why a request is not answered by the PBX.
@@ -36,7 +37,8 @@ var (
 	ErrLost = errors.New("was lost before it answered")
 	// ErrTimeout: the action was sent and not answered in time.
 	ErrTimeout = errors.New("did not answer in time")
-	// ErrBusy: the action was not sent, since no link became free in time.
+	// ErrBusy: the action was not sent, since no link became free in time, or as
+	// many as Options.PendingLimit were pending already.
 	ErrBusy = errors.New("is busy")
 	// ErrTooLong: the answer broke Options.AnswerLimit and was thrown away.
 	ErrTooLong = errors.New("answer too long")
@@ -73,12 +75,17 @@ type Event struct {
 type State struct {
 	Up bool
 	// Reason is one of few fixed texts, which a client may see; the log has
-	// more.
+	// more. While the PBX is away it says why the latest attempt failed, of
+	// which the Handler is not told.
 	Reason string
 	Since  time.Time
 	// LostFrom and LostTo are set with Up if events may have been missed
 	// between these times.
 	LostFrom, LostTo time.Time
+	// Restarted is "yes" or "no", with Up: whether the PBX has been started anew
+	// since it was up before. It is empty the first time, and for a PBX that
+	// does not tell when it was started.
+	Restarted string
 }
 
 // Backend is one PBX with all links to it. Its methods are safe for use by
@@ -112,6 +119,7 @@ type Backend struct {
 	state     State
 	stopping  bool      // no action is sent any more
 	lostFrom  time.Time // events may be missed from here on; zero: none yet
+	startup   string    // that of the latest events link
 	exclusive int       // links taken by exclusive actions
 	waiting   []*Stream // those whose next action waits for a link, in order
 	crowded   bool      // one of them might do with any link
@@ -153,6 +161,9 @@ func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
 	}
 	if o.AnswerLimit == 0 {
 		o.AnswerLimit = defaultAnswerLimit
+	}
+	if o.PendingLimit == 0 {
+		o.PendingLimit = defaultPendingLimit
 	}
 	tlsConfig, err := newTLSConfig(o)
 	if err != nil {

@@ -44,12 +44,17 @@ type link struct {
 	reader *ami.Reader
 	out    *queue.Queue
 	events bool // carries events, and no actions but our own Ping
+	// startup is when the PBX was started, as it says; empty if it does not, and
+	// on other links than that for events.
+	startup string
 
 	lastRead atomic.Int64 // Unix nanoseconds
 
 	// Owned by the reader
 	event   Event
-	dropped int // frames dropped since the last one that was of use
+	dropped int         // frames dropped since the last one that was of use
+	goodbye bool        // the PBX said that it shuts down
+	early   []ami.Frame // events that came while it logged in
 
 	// Guarded by Backend.mu
 	inflight   []*pending // in the order in which they were sent and will be answered
@@ -72,6 +77,9 @@ func (b *Backend) keepLink(ctx context.Context, index int) {
 		up, err := b.runLink(ctx, index, log)
 		if ctx.Err() != nil {
 			return
+		}
+		if !up && (index == firstLink || index == eventsLink) {
+			b.staysDown(err)
 		}
 		wait := refusedDelay
 		var refused *refusedError
@@ -116,7 +124,7 @@ func (b *Backend) waitReady(ctx context.Context) bool {
 func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up bool, err error) {
 	raw, err := b.dial(ctx)
 	if err != nil {
-		return false, fmt.Errorf("connect to %s: %w", b.address(), cause(err))
+		return false, &stageError{errUnreachable, fmt.Errorf("connect to %s: %w", b.address(), cause(err))}
 	}
 	defer raw.Close()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
@@ -126,13 +134,13 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 	if b.tls != nil {
 		conn := tls.Client(raw, b.tls)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			return false, fmt.Errorf("TLS to %s: %w", b.address(), cause(err))
+			return false, &stageError{errTLS, fmt.Errorf("TLS to %s: %w", b.address(), cause(err))}
 		}
 		l.conn = conn
 	}
 	l.reader = ami.NewReader(l.conn, min(loginLimit, b.options.AnswerLimit))
 	if err := l.login(); err != nil {
-		return false, fmt.Errorf("login to %s: %w", b.address(), err)
+		return false, &stageError{errLogin, fmt.Errorf("login to %s: %w", b.address(), err)}
 	}
 	raw.SetDeadline(time.Time{})
 	l.lastRead.Store(time.Now().UnixNano())
@@ -190,7 +198,7 @@ func (b *Backend) linkUp(l *link) {
 	b.mu.Unlock()
 	b.settle(failed)
 	if l.events {
-		b.comesUp()
+		b.comesUp(l)
 	}
 }
 

@@ -52,7 +52,10 @@ func (l *link) login() error {
 		message, _ := f.Get("Message")
 		return &refusedError{string(message)}
 	}
-	if l.events || b.anyLink() {
+	switch {
+	case l.events:
+		return l.learnStartup()
+	case b.anyLink():
 		return nil
 	}
 	return l.learnActions()
@@ -89,8 +92,9 @@ func isVersion(v []byte) bool {
 	return len(v) > 0 && len(v) <= 32
 }
 
-// ask sends an action and returns its response, valid until the next ask.
-// Anything else that comes is no business of a link that is not ready.
+// ask sends an action and returns its response, valid until the next ask. The
+// events that come before it are kept for the link that is to carry them;
+// anything else is no business of a link that is not ready.
 func (l *link) ask(lines ...string) (ami.Frame, error) {
 	id, _ := l.b.newID()
 	frame, fault := ami.NewAction(lines...).AppendForward(nil, id)
@@ -106,6 +110,9 @@ func (l *link) ask(lines ...string) (ami.Frame, error) {
 			return nil, cause(err)
 		}
 		if f.Response() == nil {
+			if l.events && f.Event() != nil {
+				l.early = append(l.early, bytes.Clone(f))
+			}
 			continue
 		}
 		if got, _ := f.Get("ActionID"); string(got) == id {
@@ -126,5 +133,20 @@ func (l *link) learnActions() error {
 		return fmt.Errorf("ListCommands: %q", f.Response())
 	}
 	l.b.authority.Store(parseAuthority(f))
+	return nil
+}
+
+// learnStartup asks when the PBX was started, in its own words.
+func (l *link) learnStartup() error {
+	if _, ok := l.b.Authority().Class("CoreStatus"); !ok {
+		return nil
+	}
+	f, err := l.ask("Action: CoreStatus")
+	if err != nil {
+		return err
+	}
+	date, _ := f.Get("CoreStartupDate")
+	clock, _ := f.Get("CoreStartupTime")
+	l.startup = string(date) + string(clock)
 	return nil
 }

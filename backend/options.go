@@ -42,6 +42,9 @@ type Options struct {
 	// AnswerLimit is the size in bytes of the longest answer to one action;
 	// 64 MiB if zero.
 	AnswerLimit int
+	// PendingLimit is how many actions of all streams together may be accepted
+	// and not yet answered; the next one gets ErrBusy. 1000 if zero.
+	PendingLimit int
 }
 
 // String names the PBX. It never shows the secret, in whatever way the options

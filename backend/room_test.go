@@ -16,7 +16,7 @@ import (
 // A link whose socket takes nothing gets no further work beyond a bound.
 func TestLaggingLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newBubble(t, simpbx.Options{}, Options{Links: 3})
+		w := newBubble(t, simpbx.Options{}, Options{Links: 3, PendingLimit: 10_000})
 		stuck := make(chan struct{})
 		var once sync.Once
 		w.b.dial = func(ctx context.Context) (net.Conn, error) {

@@ -13,33 +13,66 @@ import (
 var (
 	errStopping  = errors.New("the proxy stops")
 	errMalformed = errors.New("protocol error")
+	errShutdown  = errors.New("PBX shuts down")
+
+	errUnreachable = errors.New("cannot connect")
+	errTLS         = errors.New("TLS failed")
+	errLogin       = errors.New("login failed")
+	errRefused     = errors.New("login refused")
 )
+
+// stageError is an error of a link that tells, for State, what failed by it.
+type stageError struct {
+	stage error // one of those above
+	err   error
+}
+
+func (e *stageError) Error() string { return e.err.Error() }
+
+func (e *stageError) Unwrap() []error { return []error{e.stage, e.err} }
 
 // reason is the text for State and for clients: one of few, without addresses.
 func reason(err error) string {
+	var refused *refusedError
 	switch {
-	case errors.Is(err, errStopping):
-		return errStopping.Error()
-	case errors.Is(err, ErrTimeout):
-		return ErrTimeout.Error()
-	case errors.Is(err, errMalformed), errors.Is(err, ami.ErrFrameTooLong):
+	case errors.As(err, &refused):
+		return errRefused.Error()
+	case errors.Is(err, ami.ErrFrameTooLong):
 		return errMalformed.Error()
+	}
+	for _, known := range []error{errStopping, ErrTimeout, errMalformed, errShutdown, errUnreachable, errTLS, errLogin} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
 	}
 	return "connection lost"
 }
 
+// staysDown is called when an attempt to reach a PBX that is away has failed.
+func (b *Backend) staysDown(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.state.Up {
+		b.state.Reason = reason(err)
+	}
+}
+
 // comesUp is called when the events link is logged in, before its first event.
-func (b *Backend) comesUp() {
+func (b *Backend) comesUp(l *link) {
 	now := time.Now()
 	b.mu.Lock()
 	s := State{Up: true, Reason: "logged in", Since: now}
 	if !b.lostFrom.IsZero() {
 		s.LostFrom, s.LostTo = b.lostFrom, now
 	}
+	if l.startup != "" && b.startup != "" {
+		s.Restarted = map[bool]string{false: "no", true: "yes"}[l.startup != b.startup]
+	}
+	b.startup = l.startup
 	b.state = s
 	b.up.Store(true)
 	b.mu.Unlock()
-	b.log.Info("PBX is up", zap.String("version", b.Version()))
+	b.log.Info("PBX is up", zap.String("version", b.Version()), zap.String("restarted", s.Restarted))
 	b.learnDirectories()
 	b.checkRights()
 	b.listNames()

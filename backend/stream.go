@@ -24,7 +24,8 @@ type Stream struct {
 func (b *Backend) NewStream(owner any) *Stream { return &Stream{b: b, owner: owner} }
 
 // Do sends an action, now or as soon as its turn comes. If it returns an error
-// (ErrDown or a *FaultError) the action is not sent and Done is not called.
+// (ErrDown, ErrBusy or a *FaultError) the action is not sent and Done is not
+// called.
 func (s *Stream) Do(r Request) error {
 	b := s.b
 	if !b.up.Load() {
@@ -38,6 +39,9 @@ func (s *Stream) Do(r Request) error {
 	defer b.mu.Unlock()
 	if s.closed || !b.usableLocked() {
 		return ErrDown
+	}
+	if s != b.house && b.pending >= b.options.PendingLimit {
+		return ErrBusy
 	}
 	b.countLocked(s, 1)
 	s.waiting = append(s.waiting, p)

@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 			ConnectTimeout: 3 * time.Second,
 			ActionTimeout:  30 * time.Second,
 			AnswerLimit:    64 << 20,
+			PendingLimit:   1000,
 		}},
 		Users: map[string]*User{"crm": {
 			PBXs:               []string{"east"},
@@ -105,6 +106,7 @@ port = 13
 username = ${EAST_SECRET}-user
 secret = a${EAST_SECRET}b
 links = 64
+pendinglimit = 9
 tls = yes
 tlspin = 00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF
 [pbx:west]
@@ -181,6 +183,7 @@ compat = Command-Follows
 			ConnectTimeout: 6 * time.Second,
 			ActionTimeout:  1500 * time.Millisecond,
 			AnswerLimit:    2 << 20,
+			PendingLimit:   9,
 		}, {
 			Name: "west", Host: "west.example.com", Port: 5038, Links: 4, TLS: true,
 			Username: "p", Secret: "#",
@@ -188,6 +191,7 @@ compat = Command-Follows
 			ConnectTimeout: 6 * time.Second,
 			ActionTimeout:  1500 * time.Millisecond,
 			AnswerLimit:    2 << 20,
+			PendingLimit:   1000,
 		}},
 		Users: map[string]*User{
 			"one": {

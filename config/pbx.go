@@ -27,6 +27,7 @@ var pbxKeys = append(secretKeys(func(p *pbxDraft) *secret { return &p.secret }),
 	{name: "port", set: integer(func(p *pbxDraft) *int { return &p.Port }, 1, 65535)},
 	{name: "username", set: text(func(p *pbxDraft) *string { return &p.Username }, checkUsername)},
 	{name: "links", set: integer(func(p *pbxDraft) *int { return &p.Links }, 2, 64)},
+	{name: "pendinglimit", set: integer(func(p *pbxDraft) *int { return &p.PendingLimit }, 1, 1_000_000)},
 	{name: "tls", set: boolean(func(p *pbxDraft) *bool { return &p.TLS })},
 	{name: "tlscafile", set: file(func(p *pbxDraft) *path { return &p.caFile })},
 	{name: "tlspin", set: text(func(p *pbxDraft) *string { return &p.TLSPin }, checkPin)},
@@ -90,7 +91,7 @@ func (l *loading) loadPBX(s *section) {
 	_, name, _ := strings.Cut(s.name, ":")
 	p := &pbxDraft{place: s.place, section: s.name}
 	p.Options = backend.Options{
-		Name: name, Port: 5038, Links: 4,
+		Name: name, Port: 5038, Links: 4, PendingLimit: 1000,
 		ConnectTimeout: l.general.connectTimeout,
 		ActionTimeout:  l.general.actionTimeout,
 		AnswerLimit:    int(l.general.AnswerLimit),

@@ -118,6 +118,7 @@ func TestProxyStatus(t *testing.T) {
 	s := w.session(full)
 	eventually(t, "all three are pending", func() bool { return s.pending() == 3 })
 
+	eventually(t, "north was tried", func() bool { return w.pbx("north").Backend.State().Reason == "cannot connect" })
 	list := items(t, admin.List("Action: ProxyStatus"))
 	equal(t, "items", names(list), []string{"Event: ProxyStatus", "Event: ProxyServer", "Event: ProxyServer", "Event: ProxyServer"})
 	if !amiclient.Has(list[0], "Version: 1.2.3", "Sessions: 2", "Unauthenticated: 1", "TotalLimit: 1073741824") {
@@ -136,7 +137,7 @@ func TestProxyStatus(t *testing.T) {
 	if !amiclient.Has(list[2], "Server: west", "State: Up", "Sessions: 1", "Pending: 0", "Waiting: 0", "Channels: 3") {
 		t.Errorf("%q", list[2])
 	}
-	if !amiclient.Has(list[3], "Server: north", "State: Down", "Reason: not connected yet", "Links: 0", "Version: ", "NamesKnown: No", "Logins: 0") {
+	if !amiclient.Has(list[3], "Server: north", "State: Down", "Reason: cannot connect", "Links: 0", "Version: ", "NamesKnown: No", "Logins: 0") {
 		t.Errorf("%q", list[3])
 	}
 

@@ -164,6 +164,9 @@ func stateEvent(name string, state backend.State) []byte {
 		f = ami.AppendHeader(f, "EventsLostFrom", unixSeconds(state.LostFrom))
 		f = ami.AppendHeader(f, "EventsLostTo", unixSeconds(state.LostTo))
 	}
+	if state.Restarted != "" {
+		f = ami.AppendHeader(f, "Restarted", state.Restarted)
+	}
 	f = ami.AppendHeader(f, "Server", name)
 	return ami.AppendEnd(f)
 }

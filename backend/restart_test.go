@@ -1,0 +1,132 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/simpbx"
+)
+
+// A PBX that says goodbye is not one that was lost.
+func TestShutdownIsToldFromALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{})
+		w.start()
+		w.pbx.Event("UserEvent", ami.ClassUser, "UserEvent", "Shutdown", "Shutdown", "Cleanly")
+		synctest.Wait()
+		w.pbx.Crash()
+		w.await("Down", func() bool { return w.told.count("Down") == 1 })
+		w.allUp()
+		w.pbx.Event("Shutdown", ami.ClassSystem, "Shutdown", "Cleanly", "Restart", "False")
+		synctest.Wait()
+		w.pbx.Crash()
+		w.await("Down", func() bool { return w.told.count("Down") == 2 })
+		w.allUp()
+		w.pbx.Crash() // what one connection said is of no other
+		w.await("Down", func() bool { return w.told.count("Down") == 3 })
+		for i, want := range []string{"connection lost", "PBX shuts down", "connection lost"} {
+			w.want(w.told.state(2*i+1).Reason, want)
+		}
+		w.wantLog("warn", "PBX is down", "PBX shuts down")
+		w.stop()
+	})
+}
+
+// A login to the same run of a PBX is told from one to another run.
+func TestRestartIsToldFromALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{})
+		w.start()
+		up := 1
+		lose := func(how func()) {
+			time.Sleep(time.Minute)
+			how()
+			up++
+			w.await("Up again", func() bool { return w.told.count("Up") == up })
+			w.allUp()
+		}
+		lose(func() { w.pbx.Kick(w.eventsSession()) })
+		lose(func() {
+			for _, s := range w.pbx.Sessions() {
+				w.pbx.Kick(s.ID)
+			}
+		})
+		lose(w.pbx.Crash)
+		lose(func() { w.pbx.Kick(w.eventsSession()) })
+		w.pbx.Remove("CoreStatus")
+		lose(w.pbx.Crash)
+		for i, want := range []string{"", "no", "no", "yes", "no", ""} {
+			if got := w.told.state(2 * i); !got.Up || got.Restarted != want {
+				t.Errorf("%d: %+v, want %q", i, got, want)
+			}
+		}
+		w.stop()
+	})
+}
+
+// While a PBX is away its state says why.
+func TestStateSaysWhyItIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{Users: []simpbx.User{}}, Options{})
+		var stage atomic.Int32
+		w.b.dial = func(ctx context.Context) (net.Conn, error) {
+			switch stage.Load() {
+			case 0:
+				return nil, errors.New("no route")
+			case 1:
+				near, far := net.Pipe()
+				go func() { far.Write([]byte("HTTP/1.1 400 Bad Request\r\n")); far.Close() }()
+				return near, nil
+			}
+			return w.pipe(ctx)
+		}
+		w.want(w.b.State().Reason, "not connected yet")
+		w.run()
+		reason := func(want string) {
+			t.Helper()
+			w.await(want, func() bool { return w.b.State().Reason == want })
+		}
+		reason("cannot connect")
+		stage.Add(1)
+		reason("login failed")
+		stage.Add(1)
+		reason("login refused")
+		if s := w.b.State(); s.Up || w.told.all() != "" {
+			t.Errorf("%+v, told %s", s, w.told.all())
+		}
+		w.stop()
+	})
+}
+
+// Beyond its limit the backend takes no action of anybody, until one is answered.
+func TestPendingLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{PendingLimit: 3})
+		w.start()
+		_, open := w.gate("Setvar")
+		one, other := w.b.NewStream(nil), w.b.NewStream(nil)
+		first := []asked{w.send(one, "Action: Setvar"), w.send(one, "Action: Command", "Command: core show version"), w.send(other, "Action: Setvar")}
+		w.want(w.got(w.send(one, "Action: Getvar", "Variable: A")), "error: is busy")
+		w.want(w.got(w.send(w.b.NewStream(nil), "Action: Getvar", "Variable: A")), "error: is busy")
+		synctest.Wait()
+		w.b.listNames() // our own do not count
+		synctest.Wait()
+		if n := w.b.Pending(); n != 3 || !w.b.Names().Complete() {
+			t.Errorf("%d pending", n)
+		}
+		open()
+		for _, a := range first {
+			if got := w.got(a); got[:17] != "Response: Success" {
+				t.Error(got)
+			}
+		}
+		w.want(w.got(w.send(other, "Action: Getvar", "Variable: A")), "Response: Success|Variable: A|Value: |")
+		w.stop()
+	})
+}
