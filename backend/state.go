@@ -72,7 +72,11 @@ func (b *Backend) comesUp(l *link) {
 	b.state = s
 	b.up.Store(true)
 	b.mu.Unlock()
-	b.log.Info("PBX is up", zap.String("version", b.Version()), zap.String("restarted", s.Restarted))
+	restarted := zap.Skip()
+	if s.Restarted != "" {
+		restarted = zap.String("restarted", s.Restarted)
+	}
+	b.log.Info("PBX is up", zap.String("version", b.Version()), restarted)
 	b.learnDirectories()
 	b.checkRights()
 	b.listNames()
