@@ -170,7 +170,8 @@ var summed = map[string]bool{
 // completion. action is the name of the action in lower case.
 //
 // Where nobody has a list, the answer is that of the first who answered: an
-// empty list before an error, nil if nobody answered.
+// empty list, with those that are missing, before an error, nil if nobody
+// answered.
 func mergeAnswers(action string, parts []mergePart) []byte {
 	var lists []list
 	var missing []string
@@ -194,7 +195,7 @@ func mergeAnswers(action string, parts []mergePart) []byte {
 	switch {
 	case len(lists) > 0:
 	case empty != nil:
-		return withoutServer(nil, empty)
+		return withMissing(withoutServer(nil, empty), missing)
 	default:
 		return withoutServer(nil, first)
 	}
@@ -249,10 +250,16 @@ func appendCompletion(dst []byte, lists []list, missing []string) []byte {
 			dst = append(dst, line...)
 		}
 	}
-	if len(missing) > 0 {
-		dst = ami.AppendHeader(dst, "Missing", strings.Join(missing, ","))
+	return withMissing(ami.AppendEnd(dst), missing)
+}
+
+// withMissing adds to the last of some frames which PBXes it says nothing of.
+func withMissing(frames []byte, missing []string) []byte {
+	if len(missing) == 0 {
+		return frames
 	}
-	return ami.AppendEnd(dst)
+	frames = bytes.TrimSuffix(frames, []byte("\r\n"))
+	return ami.AppendEnd(ami.AppendHeader(frames, "Missing", strings.Join(missing, ",")))
 }
 
 // count reads a line of a completion that counts something.

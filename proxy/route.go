@@ -91,10 +91,13 @@ var (
 	byBridge     = []named{{"BridgeUniqueid", owned.Bridge}}
 	byConference = []named{{"Conference", owned.Conference}}
 	byChannels   = []named{{"Channel1", owned.Channel}, {"Channel2", owned.Channel}}
+	byCaller     = []named{{"Caller", owned.Channel}}
 )
 
 // ownedBy says which headers of an action tell whose it is, by the name of the
-// action in lower case. Originate is not among them: its Channel is one to be.
+// action in lower case. Originate is not among them: its Channel is one to be;
+// nor are SIPnotify, whose Channel is a peer, and headers beside the one that
+// matters, such as Park's TimeoutChannel, which may be gone.
 var ownedBy = map[string][]named{
 	"absolutetimeout": byChannel, "agi": byChannel, "aocmessage": byChannel, "atxfer": byChannel,
 	"blindtransfer": byChannel, "cancelatxfer": byChannel, "changemonitor": byChannel,
@@ -102,7 +105,9 @@ var ownedBy = map[string][]named{
 	"localoptimizeaway": byChannel, "mixmonitor": byChannel, "mixmonitormute": byChannel, "monitor": byChannel,
 	"muteaudio": byChannel, "pausemonitor": byChannel, "pjsiphangup": byChannel, "playdtmf": byChannel, "playmf": byChannel,
 	"sendflash": byChannel, "sendtext": byChannel, "setvar": byChannel, "status": byChannel, "stopmixmonitor": byChannel,
-	"stopmonitor": byChannel, "unpausemonitor": byChannel, "park": byChannel,
+	"stopmonitor": byChannel, "unpausemonitor": byChannel, "park": byChannel, "pjsipnotify": byChannel,
+	"queuechangeprioritycaller": byCaller, "queuewithdrawcaller": byCaller,
+	"queuelog":   {{"Uniqueid", owned.Uniqueid}},
 	"redirect":   {{"Channel", owned.Channel}, {"ExtraChannel", owned.Channel}},
 	"bridge":     byChannels,
 	"bridgeinfo": byBridge, "bridgedestroy": byBridge,
