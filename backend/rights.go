@@ -9,8 +9,8 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-// checkRights warns if our user on the PBX may not do everything. The PBX shows
-// his rights by a command; if he may not give one, what he may not write shows
+// checkRights warns if our user on the PBX may not do everything, or is gone
+// from its configuration. The PBX shows his rights by a command; if he may not give one, what he may not write shows
 // in ListCommands.
 func (b *Backend) checkRights() {
 	authority := b.Authority()
@@ -24,6 +24,11 @@ func (b *Backend) checkRights() {
 	err := b.house.Do(Request{
 		Action: ami.NewAction("Action: Command", "Command: manager show user "+b.options.Username),
 		Done: func(a Answer) {
+			if bytes.Contains(a.Bytes, []byte("There is no manager called ")) { // manager.c: handle_showmanager
+				b.log.Error("the PBX has no such user any more: it will refuse the proxy's next login; put the user back into manager.conf",
+					zap.String("username", b.options.Username))
+				return
+			}
 			b.warnOfRights("write", missingRights(a.Bytes, "write perm:"))
 			b.warnOfRights("read", missingRights(a.Bytes, "read perm:"))
 		},

@@ -99,8 +99,10 @@ func (b *Backend) goesDown(l *link, err error) {
 	var silent []*link
 	if errors.Is(err, ErrTimeout) {
 		// The PBX is silent, not gone: nothing else would end the links that
-		// wait for an answer before the deadline of each.
-		silent = slices.Clone(b.links)
+		// wait for an answer before the deadline of each. A new one may work.
+		silent = slices.DeleteFunc(slices.Clone(b.links), func(l *link) bool {
+			return now.Sub(time.Unix(0, l.lastRead.Load())) < pingTimeout/2
+		})
 	}
 	b.mu.Unlock()
 	for _, l := range silent {
