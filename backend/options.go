@@ -43,7 +43,8 @@ type Options struct {
 	// 64 MiB if zero.
 	AnswerLimit int
 	// PendingLimit is how many actions of all streams together may be accepted
-	// and not yet answered; the next one gets ErrBusy. 1000 if zero.
+	// and not yet answered; the next one gets ErrBusy, unless its stream has
+	// next to nothing pending. 1000 if zero.
 	PendingLimit int
 }
 

@@ -104,20 +104,24 @@ func TestStateSaysWhyItIsAway(t *testing.T) {
 	})
 }
 
-// Beyond its limit the backend takes no action of anybody, until one is answered.
+// Beyond its limit the backend takes no action of those who have some there, until
+// one is answered.
 func TestPendingLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newBubble(t, simpbx.Options{}, Options{PendingLimit: 3})
+		w := newBubble(t, simpbx.Options{}, Options{PendingLimit: 4})
 		w.start()
 		_, open := w.gate("Setvar")
 		one, other := w.b.NewStream(nil), w.b.NewStream(nil)
-		first := []asked{w.send(one, "Action: Setvar"), w.send(one, "Action: Command", "Command: core show version"), w.send(other, "Action: Setvar")}
+		first := []asked{w.send(one, "Action: Setvar"), w.send(one, "Action: Command", "Command: core show version"),
+			w.send(other, "Action: Setvar"), w.send(other, "Action: Setvar")}
 		w.want(w.got(w.send(one, "Action: Getvar", "Variable: A")), "error: is busy")
-		w.want(w.got(w.send(w.b.NewStream(nil), "Action: Getvar", "Variable: A")), "error: is busy")
+		w.want(w.got(w.send(other, "Action: Getvar", "Variable: A")), "error: is busy")
+		// Who asks for one thing after the other goes through.
+		w.want(w.got(w.send(w.b.NewStream(nil), "Action: Getvar", "Variable: A")), "Response: Success|Variable: A|Value: |")
 		synctest.Wait()
 		w.b.listNames() // our own do not count
 		synctest.Wait()
-		if n := w.b.Pending(); n != 3 || !w.b.Names().Complete() {
+		if n := w.b.Pending(); n != 4 || !w.b.Names().Complete() {
 			t.Errorf("%d pending", n)
 		}
 		open()

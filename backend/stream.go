@@ -2,6 +2,11 @@ package backend
 
 import "time"
 
+// share is what a stream may always have pending, so that who asks for one
+// thing after the other does not suffer from those who fill Options.PendingLimit:
+// one action, and the one before it, which counts until its Done has returned.
+const share = 2
+
 // Stream is the order of one session's actions on one PBX. They are sent in
 // the order of Do, on one link while any is unanswered, so that the PBX runs
 // them in that order; and Done is called for them in that order, whatever
@@ -40,7 +45,7 @@ func (s *Stream) Do(r Request) error {
 	if s.closed || !b.usableLocked() {
 		return ErrDown
 	}
-	if s != b.house && b.pending >= b.options.PendingLimit {
+	if s != b.house && b.pending >= b.options.PendingLimit && len(s.waiting)+s.unanswered >= share {
 		return ErrBusy
 	}
 	b.countLocked(s, 1)

@@ -29,6 +29,7 @@ type setup struct {
 	sim     map[string]simpbx.Options // by name
 	absent  []string                  // those of pbxs that are configured and not there
 	general string                    // further lines of [general]
+	pbx     string                    // further lines of every [pbx:NAME]
 	users   string                    // in the place of standardUsers
 	tls     bool                      // a TLS listener, and no other
 }
@@ -86,8 +87,8 @@ func newWorld(tb testing.TB, o setup) *world {
 			tb.Fatal(err)
 		}
 		w.listeners[name], w.addrs[name] = l, l.Addr().String()
-		fmt.Fprintf(&text, "[pbx:%s]\nhost = 127.0.0.1\nport = %d\nusername = proxy\nsecret = %s\n",
-			name, l.Addr().(*net.TCPAddr).Port, upstreamSecret)
+		fmt.Fprintf(&text, "[pbx:%s]\nhost = 127.0.0.1\nport = %d\nusername = proxy\nsecret = %s\n%s\n",
+			name, l.Addr().(*net.TCPAddr).Port, upstreamSecret, o.pbx)
 	}
 	cfg, err := config.Loader{}.Parse("test.conf", []byte(text.String()+o.users))
 	if err != nil {
