@@ -242,7 +242,7 @@ func TestUserEventsRouteNothing(t *testing.T) {
 		poser.Do(append([]string{"Action: UserEvent"}, lines...)...)
 	}
 	for _, pbx := range pbxs {
-		loginDirect(t, pbx).Do("Action: Originate", "Channel: Local/1@pose", "Application: Wait", "Data: 1", "Async: true",
+		loginDirect(t, pbx).Do("Action: Originate", "Channel: Local/100@pose", "Application: Wait", "Data: 1", "Async: true",
 			"Variable: __POSED="+east.name, "Variable: __POSEDID="+east.uniqueid)
 	}
 	seen := map[string]int{}
