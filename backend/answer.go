@@ -155,6 +155,9 @@ func (l *link) keep(p *pending, f ami.Frame, tooLong bool) {
 	if p.tooLong {
 		return
 	}
+	if free := cap(p.answer) - len(p.answer); free < 2*len(f) {
+		p.answer = slices.Grow(p.answer, len(p.answer)) // append alone copies a long list 20 times
+	}
 	p.answer = ami.Rewrite{
 		ID: p.id, NewID: p.request.Action.ID(), Server: p.request.Server,
 	}.Append(p.answer, f)

@@ -134,3 +134,51 @@ func TestPendingLimit(t *testing.T) {
 		w.stop()
 	})
 }
+
+// When the PBX loads its users anew, and ours is not among them, it is said before
+// the next login fails.
+func TestUserGoneFromTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{})
+		w.start()
+		w.raw("Command", "Response: Success|ActionID: $ID|Message: Command output follows|Output: There is no manager called proxy||")
+		w.pbx.Event("Reload", ami.ClassSystem, "Module", "manager", "Status", "0")
+		w.wantLog("error", "no such user", "username:proxy")
+		if !w.b.Up() {
+			t.Error("not up any more")
+		}
+		w.stop()
+	})
+}
+
+// If events fail to come, and answers do not, the links that bring these stay.
+func TestLinksThatAnswerStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
+		w.start()
+		hole := make(chan struct{})
+		defer close(hole)
+		id := w.eventsSession()
+		w.pbx.Handle("Ping", func(r *simpbx.Request) {
+			if r.Session() == id {
+				select {
+				case <-hole:
+				case <-r.Done():
+				}
+			}
+			r.Reply("Success", "Ping", "Ping", "Pong")
+		})
+		s := w.b.NewStream(nil)
+		w.await("Down", func() bool {
+			w.want(w.got(w.send(s, "Action: Getvar", "Variable: A")), "Response: Success|Variable: A|Value: |")
+			time.Sleep(time.Second)
+			return w.told.count("Down") == 1
+		})
+		w.want(w.told.state(1).Reason, "did not answer in time")
+		w.allUp()
+		if n := w.b.Stats().Losses.Load(); n != 1 {
+			t.Errorf("%d links were lost, want that for events", n)
+		}
+		w.stop()
+	})
+}
