@@ -60,6 +60,7 @@ func benchmarkAction(b *testing.B, clients int, addr, user, secret string) {
 type caller struct {
 	conn net.Conn
 	r    *bufio.Reader
+	last []byte // the last list
 }
 
 var mailboxCount = []byte("Action: MailboxCount\r\nActionID: 1\r\nMailbox: 100@default\r\n\r\n")
@@ -70,7 +71,7 @@ func newCaller(b *testing.B, addr, user, secret string) *caller {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { conn.Close() })
-	c := &caller{conn, bufio.NewReader(conn)}
+	c := &caller{conn: conn, r: bufio.NewReader(conn)}
 	fmt.Fprintf(conn, "Action: Login\r\nUsername: %s\r\nSecret: %s\r\nEvents: off\r\n\r\n", user, secret)
 	for {
 		line, err := c.r.ReadString('\n')
@@ -87,8 +88,11 @@ func newCaller(b *testing.B, addr, user, secret string) *caller {
 	return c
 }
 
-func (c *caller) call() error {
-	if _, err := c.conn.Write(mailboxCount); err != nil {
+func (c *caller) call() error { return c.callWith(mailboxCount) }
+
+// callWith sends an action that is answered by one frame.
+func (c *caller) callWith(action []byte) error {
+	if _, err := c.conn.Write(action); err != nil {
 		return err
 	}
 	for {

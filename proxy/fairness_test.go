@@ -103,7 +103,9 @@ func TestPendingLimitOfAPBX(t *testing.T) {
 	}
 	// A list of all does without the one that is busy, and says so.
 	other.Send("Action: CoreShowChannels", "ActionID: 3")
-	eventually(t, "west has answered", func() bool { return w.pbx("west").Pending() == 0 && w.sims["west"].Received()[len(w.sims["west"].Received())-1].Name == "CoreShowChannels" })
+	eventually(t, "west has answered", func() bool {
+		return w.pbx("west").Pending() == 0 && w.sims["west"].Received()[len(w.sims["west"].Received())-1].Name == "CoreShowChannels"
+	})
 	open()
 	for range 5 {
 		one.ExpectNext("Response: Success", "ActionID: 1")
