@@ -64,7 +64,14 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		return s.refuse(a, unknownAction(a.Name()))
 	}
 	r, refusal := s.route(a, name)
-	if refusal != "" {
+	switch {
+	case refusal != "" && r.to != nil: // it is away, and may have something to answer still
+		s.add(&slot{
+			pbx: r.to.index, named: a.ID() != "", progress: new(backend.Progress),
+			done: true, answer: ami.AppendResponse(nil, "Error", a.ID(), refusal),
+		})
+		return true
+	case refusal != "":
 		return s.refuse(a, refusal)
 	}
 	if r.to != nil {

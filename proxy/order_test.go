@@ -133,6 +133,29 @@ func TestDeadPBXHoldsUpNobody(t *testing.T) {
 	c.ExpectNext("ActionID: dead", "Response: Error", "Message: Server east was lost before it answered")
 }
 
+// What is not sent to a PBX, since it is away, is answered behind what was.
+func TestErrorOfAPBXKeepsItsPlace(t *testing.T) {
+	w := newWorld(t, setup{pbxs: []string{"east", "west"}})
+	open := w.block("east", "Setvar")
+	c := w.login("full", "Events: off")
+	c.Send("Action: Setvar", "ActionID: 1", "Variable: a", "Server: east")
+	w.await("east", "Setvar")
+	w.listeners["east"].Close() // and only events are lost: the action runs on
+	for _, session := range w.sims["east"].Sessions() {
+		if session.Mask != 0 {
+			w.sims["east"].Kick(session.ID)
+		}
+	}
+	w.awaitDown("east")
+	c.Send("Action: Getvar", "ActionID: 2", "Variable: a", "Server: east")
+	if f := c.Do("Action: Getvar", "Variable: a", "Server: west"); !amiclient.Has(f, "Response: Success") {
+		t.Errorf("%q", f)
+	}
+	open()
+	c.ExpectNext("ActionID: 1", "Response: Success", "Server: east")
+	c.ExpectNext("ActionID: 2", "Response: Error", "Message: Server east is not connected")
+}
+
 func TestListThenGoodbye(t *testing.T) {
 	w := newWorld(t, setup{pbxs: []string{"east", "west"}, sim: map[string]simpbx.Options{"west": {Idle: 300}}})
 	c := w.login("full")
