@@ -242,13 +242,14 @@ func (f *Filter) matchesExpression(text []byte) bool {
 // passes everything.
 type Filters struct {
 	include, exclude []Filter
+	and              *Filters // what an event has to pass as well
 }
 
 // With returns a set that has more filters. f is left as it is, and may be nil.
 func (f *Filters) With(more ...Filter) *Filters {
 	set := &Filters{}
 	if f != nil {
-		set.include, set.exclude = slices.Clip(f.include), slices.Clip(f.exclude)
+		set.include, set.exclude, set.and = slices.Clip(f.include), slices.Clip(f.exclude), f.and
 	}
 	for _, one := range more {
 		if one.exclude {
@@ -258,6 +259,37 @@ func (f *Filters) With(more ...Filter) *Filters {
 		}
 	}
 	return set
+}
+
+// And returns the filters that pass what both f and g pass: f itself if g adds
+// nothing that f has not taken in before.
+func (f *Filters) And(g *Filters) *Filters {
+	switch {
+	case g == nil:
+		return f
+	case f == nil:
+		return g
+	case f.equal(g):
+		return f.And(g.and)
+	}
+	n := *f
+	if n.and = f.and.And(g); n.and == f.and {
+		return f
+	}
+	return &n
+}
+
+// equal reports whether both sets have the same filters, but for what else an
+// event has to pass.
+func (f *Filters) equal(g *Filters) bool {
+	return slices.EqualFunc(f.include, g.include, Filter.equal) && slices.EqualFunc(f.exclude, g.exclude, Filter.equal)
+}
+
+func (f Filter) equal(g Filter) bool {
+	return f.exclude == g.exclude && f.method == g.method && f.size == g.size &&
+		bytes.Equal(f.name, g.name) && bytes.Equal(f.header, g.header) && bytes.Equal(f.text, g.text) &&
+		(f.expression == nil) == (g.expression == nil) &&
+		(f.expression == nil || f.expression.String() == g.expression.String())
 }
 
 // Size is a measure of what the filters cost, in memory and in the time that
@@ -273,7 +305,7 @@ func (f *Filters) Size() (size int) {
 			size += 8 + list[i].size
 		}
 	}
-	return size
+	return size + f.and.Size()
 }
 
 // Pass reports whether a session with these filters gets an event: one of those
@@ -285,7 +317,7 @@ func (f *Filters) Pass(frame []byte) bool {
 	if f == nil {
 		return true
 	}
-	return (len(f.include) == 0 || anyMatches(f.include, frame)) && !anyMatches(f.exclude, frame)
+	return (len(f.include) == 0 || anyMatches(f.include, frame)) && !anyMatches(f.exclude, frame) && f.and.Pass(frame)
 }
 
 func anyMatches(filters []Filter, frame []byte) bool {

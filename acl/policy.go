@@ -117,3 +117,19 @@ func (p *Policy) Sees(mask, class ami.Class) bool {
 	mask &= p.read
 	return mask != 0 && mask&class == class
 }
+
+// Narrow returns the policy less what now, a later policy of the same user,
+// does not grant: p itself if that is nothing. What now grants beyond p is left
+// out, so that a session can lose rights by it and never gets any. It is for
+// sessions that are logged in: what counts at a login is p's.
+func (p *Policy) Narrow(now *Policy) *Policy {
+	n := *p
+	n.read &= now.read
+	n.write &= now.write
+	n.hardening = p.hardening || now.hardening
+	n.filters = p.filters.And(now.filters)
+	if n.read == p.read && n.write == p.write && n.hardening == p.hardening && n.filters == p.filters {
+		return p
+	}
+	return &n
+}
