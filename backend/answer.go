@@ -20,7 +20,7 @@ const maxDropped = 100
 // sense. It always returns an error.
 func (l *link) read() error {
 	b := l.b
-	l.reader.SetLimit(b.options.AnswerLimit)
+	l.reader.SetLimit(b.settings.Load().AnswerLimit)
 	l.reader.Follows = l.expectsRaw
 	for _, f := range l.early {
 		l.handOn(f)
@@ -31,7 +31,7 @@ func (l *link) read() error {
 		event := l.events && f.Event() != nil
 		tooLong := f != nil && err != nil // and f is its beginning
 		if err != nil && (!tooLong || event) {
-			err = fmt.Errorf("read from %s: %w", b.address(), cause(err))
+			err = fmt.Errorf("read from %s: %w", l.settings.address(), cause(err))
 			if l.goodbye {
 				err = &stageError{errShutdown, err}
 			}
@@ -149,7 +149,7 @@ func (l *link) oldest() *pending {
 // keep adds a frame to the answer of p.
 func (l *link) keep(p *pending, f ami.Frame, tooLong bool) {
 	l.dropped = 0
-	if tooLong || len(p.answer)+len(f) > l.b.options.AnswerLimit {
+	if tooLong || len(p.answer)+len(f) > l.b.settings.Load().AnswerLimit {
 		p.tooLong, p.answer = true, nil
 	}
 	if p.tooLong {

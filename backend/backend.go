@@ -3,12 +3,9 @@ package backend
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,15 +14,6 @@ import (
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/internal/owned"
-)
-
-const (
-	defaultPort           = 5038
-	defaultLinks          = 4
-	defaultConnectTimeout = 3 * time.Second
-	defaultActionTimeout  = 30 * time.Second
-	defaultAnswerLimit    = 64 << 20
-	defaultPendingLimit   = 1000
 )
 
 // The reasons why a request is not answered by the PBX.
@@ -92,16 +80,16 @@ type State struct {
 // many goroutines.
 type Backend struct {
 	// Static after construction
-	options  Options
+	name     string
 	handler  Handler
 	log      *zap.Logger
-	dial     func(context.Context) (net.Conn, error)
-	tls      *tls.Config // nil: plain TCP
-	idPrefix string      // of every ActionID we send
-	house    *Stream     // our own actions
+	dial     func(context.Context) (net.Conn, error) // in the place of dialTCP; nil but in tests
+	idPrefix string                                  // of every ActionID we send
+	house    *Stream                                 // our own actions
 	stats    Stats
 	names    *owned.Index
 
+	settings    atomic.Pointer[Settings]
 	authority   atomic.Pointer[Authority]
 	directories atomic.Pointer[Directories]
 	version     atomic.Pointer[string]
@@ -128,6 +116,8 @@ type Backend struct {
 	relist    time.Time // when to ask for ListCommands again; zero: no need
 	namesDue  time.Time // when to list the names again; zero: no need
 	samples   samples   // of the counters, for rates
+	// reconnect ends all links, which are then made anew; nil before Run.
+	reconnect context.CancelCauseFunc
 }
 
 // Stats are counters, all since the start.
@@ -144,57 +134,49 @@ type Stats struct {
 // New returns a backend for one PBX. It fails if the options cannot work,
 // which includes a CA file that cannot be read.
 func New(o Options, h Handler, log *zap.Logger) (*Backend, error) {
-	if o.Port == 0 {
-		o.Port = defaultPort
-	}
-	if o.Links == 0 {
-		o.Links = defaultLinks
-	}
-	if o.Links < 2 {
-		return nil, fmt.Errorf("pbx %s: links = %d: at least 2 are needed, one for events and one for actions", o.Name, o.Links)
-	}
-	if o.ConnectTimeout == 0 {
-		o.ConnectTimeout = defaultConnectTimeout
-	}
-	if o.ActionTimeout == 0 {
-		o.ActionTimeout = defaultActionTimeout
-	}
-	if o.AnswerLimit == 0 {
-		o.AnswerLimit = defaultAnswerLimit
-	}
-	if o.PendingLimit == 0 {
-		o.PendingLimit = defaultPendingLimit
-	}
-	tlsConfig, err := newTLSConfig(o)
+	settings, err := Prepare(o)
 	if err != nil {
-		return nil, fmt.Errorf("pbx %s: %w", o.Name, err)
+		return nil, err
 	}
 	var start [8]byte
 	rand.Read(start[:]) // never fails
 	b := &Backend{
-		options:  o,
+		name:     o.Name,
 		handler:  h,
 		log:      log.With(zap.String("pbx", o.Name)),
-		tls:      tlsConfig,
 		idPrefix: idForm + hex.EncodeToString(start[:]) + "-",
 		ready:    make(chan struct{}),
 		state:    State{Reason: "not connected yet", Since: time.Now()},
 		late:     newLateIDs(),
 	}
+	b.settings.Store(settings)
 	b.names = owned.New(maxNames)
 	b.samples.add(sample{at: time.Now()})
-	b.dial = b.dialTCP
 	b.house = b.NewStream(nil)
 	b.authority.Store(builtinAuthority())
 	b.directories.Store(&unknownDirectories)
 	return b, nil
 }
 
-// Run keeps the links up until ctx ends. It returns when all goroutines of the
-// backend have ended and every request was answered.
+// Run keeps the links up until ctx ends, whose cause is told as the reason. It
+// returns when all goroutines of the backend have ended and every request was
+// answered.
 func (b *Backend) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		b.run(ctx)
+	}
+}
+
+// run is Run until the links are to be made anew.
+func (b *Backend) run(ctx context.Context) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b.mu.Lock()
+	b.reconnect, b.stopping = cancel, false
+	links := b.settings.Load().Links
+	b.mu.Unlock()
 	var group sync.WaitGroup
-	for i := range b.options.Links {
+	for i := range links {
 		group.Go(func() { b.keepLink(ctx, i) })
 	}
 	group.Go(func() { b.keepHouse(ctx) })
@@ -202,7 +184,7 @@ func (b *Backend) Run(ctx context.Context) {
 }
 
 // Name is the PBX's name in the configuration.
-func (b *Backend) Name() string { return b.options.Name }
+func (b *Backend) Name() string { return b.name }
 
 // Up is State().Up.
 func (b *Backend) Up() bool { return b.up.Load() }
@@ -233,7 +215,3 @@ func (b *Backend) Pending() int {
 
 // Stats are the counters of the backend.
 func (b *Backend) Stats() *Stats { return &b.stats }
-
-func (b *Backend) address() string {
-	return net.JoinHostPort(b.options.Host, strconv.Itoa(b.options.Port))
-}

@@ -46,7 +46,7 @@ func newWorld(t *testing.T, sim simpbx.Options, o Options) *world {
 	}
 	o.Host, o.Port = "127.0.0.1", listener.Addr().(*net.TCPAddr).Port
 	w := newBubble(t, sim, o)
-	w.b.dial = w.b.dialTCP
+	w.b.dial = nil // real ones
 	go w.pbx.Serve(listener)
 	return w
 }
@@ -119,7 +119,7 @@ func (w *world) start() {
 func (w *world) allUp() {
 	w.t.Helper()
 	w.await("all links", func() bool {
-		return w.told.up() && w.connected() == w.b.options.Links && w.houseIsQuiet()
+		return w.told.up() && w.connected() == w.b.settings.Load().Links && w.houseIsQuiet()
 	})
 }
 

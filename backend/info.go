@@ -30,9 +30,9 @@ type Info struct {
 // Info is how the PBX and its links are doing now. The fields may be of
 // moments that are next to each other.
 func (b *Backend) Info() Info {
-	now := b.sampleNow(time.Now())
+	now, settings := b.sampleNow(time.Now()), b.settings.Load()
 	info := Info{
-		Address: b.address(), Version: b.Version(), MaxLinks: b.options.Links,
+		Address: settings.address(), Version: b.Version(), MaxLinks: settings.Links,
 		Actions: now.actions, Events: now.events,
 		Logins: b.stats.Logins.Load(), Losses: b.stats.Losses.Load(), Dropped: b.stats.Dropped.Load(),
 		NamesKnown: b.names.Complete(), Channels: b.names.Len(),

@@ -15,7 +15,7 @@ import (
 func TestInfo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newBubble(t, simpbx.Options{Idle: 3}, Options{Links: 3})
-		w.b.options.Host, w.b.options.Port = "pbx.example.com", 5039
+		w.b.settings.Load().Host, w.b.settings.Load().Port = "pbx.example.com", 5039
 		if i := w.b.Info(); i.Up || i.Reason != "not connected yet" || i.Links != 0 || i.MaxLinks != 3 || i.Address != "pbx.example.com:5039" || i.NamesKnown {
 			t.Errorf("before: %+v", i)
 		}

@@ -37,13 +37,14 @@ const (
 // link is one connection to the PBX, from its login to its end.
 type link struct {
 	// Static after login
-	b      *Backend
-	log    *zap.Logger
-	conn   net.Conn // what is read and written
-	raw    net.Conn // conn without its TLS: closing it never waits
-	reader *ami.Reader
-	out    *queue.Queue
-	events bool // carries events, and no actions but our own Ping
+	b        *Backend
+	settings *Settings // where and how it is connected
+	log      *zap.Logger
+	conn     net.Conn // what is read and written
+	raw      net.Conn // conn without its TLS: closing it never waits
+	reader   *ami.Reader
+	out      *queue.Queue
+	events   bool // carries events, and no actions but our own Ping
 	// startup is when the PBX was started, as it says; empty if it does not, and
 	// on other links than that for events.
 	startup string
@@ -122,25 +123,30 @@ func (b *Backend) waitReady(ctx context.Context) bool {
 // runLink connects, logs in and serves one connection to its end. up says
 // whether it got as far as being logged in.
 func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up bool, err error) {
-	raw, err := b.dial(ctx)
+	settings := b.settings.Load()
+	dial := b.dial
+	if dial == nil {
+		dial = settings.dialTCP
+	}
+	raw, err := dial(ctx)
 	if err != nil {
-		return false, &stageError{errUnreachable, fmt.Errorf("connect to %s: %w", b.address(), cause(err))}
+		return false, &stageError{errUnreachable, fmt.Errorf("connect to %s: %w", settings.address(), cause(err))}
 	}
 	defer raw.Close()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	l := &link{b: b, log: log, conn: raw, raw: raw, events: index == eventsLink}
-	raw.SetDeadline(time.Now().Add(b.options.ConnectTimeout))
-	if b.tls != nil {
-		conn := tls.Client(raw, b.tls)
+	l := &link{b: b, settings: settings, log: log, conn: raw, raw: raw, events: index == eventsLink}
+	raw.SetDeadline(time.Now().Add(settings.ConnectTimeout))
+	if settings.tls != nil {
+		conn := tls.Client(raw, settings.tls)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			return false, &stageError{errTLS, fmt.Errorf("TLS to %s: %w", b.address(), cause(err))}
+			return false, &stageError{errTLS, fmt.Errorf("TLS to %s: %w", settings.address(), cause(err))}
 		}
 		l.conn = conn
 	}
-	l.reader = ami.NewReader(l.conn, min(loginLimit, b.options.AnswerLimit))
+	l.reader = ami.NewReader(l.conn, min(loginLimit, settings.AnswerLimit))
 	if err := l.login(); err != nil {
-		return false, &stageError{errLogin, fmt.Errorf("login to %s: %w", b.address(), err)}
+		return false, &stageError{errLogin, fmt.Errorf("login to %s: %w", settings.address(), err)}
 	}
 	raw.SetDeadline(time.Time{})
 	l.lastRead.Store(time.Now().UnixNano())
@@ -157,20 +163,28 @@ func (b *Backend) runLink(ctx context.Context, index int, log *zap.Logger) (up b
 	l.out.Abort()
 	writer.Wait()
 	if ctx.Err() != nil {
-		err = errStopping
+		err = stopped(ctx)
 	}
 	return true, b.linkDown(l, err)
 }
 
-func (b *Backend) dialTCP(ctx context.Context) (net.Conn, error) {
+func (s *Settings) dialTCP(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{
-		Timeout: b.options.ConnectTimeout,
+		Timeout: s.ConnectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5,
 		},
 		ControlContext: setUserTimeout,
 	}
-	return d.DialContext(ctx, "tcp", b.address())
+	return d.DialContext(ctx, "tcp", s.address())
+}
+
+// stopped says why a backend ends its links when the context of them ends.
+func stopped(ctx context.Context) error {
+	if err := context.Cause(ctx); isStop(err) {
+		return err
+	}
+	return errStopping
 }
 
 // cause is err without the addresses that package net adds: they are in the
@@ -226,7 +240,7 @@ func (b *Backend) linkDown(l *link, err error) error {
 	}
 	l.inflight = nil
 	switch {
-	case errors.Is(err, errStopping):
+	case isStop(err):
 		b.stopping = true
 	case l.killed != nil:
 		err = l.killed

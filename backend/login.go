@@ -26,7 +26,7 @@ func (l *link) login() error {
 	if err := l.readBanner(); err != nil {
 		return err
 	}
-	login := []string{"Action: Login", "Username: " + b.options.Username, "Events: off"}
+	login := []string{"Action: Login", "Username: " + l.settings.Username, "Events: off"}
 	if l.events {
 		login[2] = "Events: on"
 	}
@@ -37,10 +37,10 @@ func (l *link) login() error {
 	challenge, _ := f.Get("Challenge")
 	switch {
 	case isSuccess(f) && len(challenge) > 0:
-		sum := md5.Sum(append(bytes.Clone(challenge), b.options.Secret...))
+		sum := md5.Sum(append(bytes.Clone(challenge), l.settings.Secret...))
 		login = append(login, "AuthType: MD5", "Key: "+hex.EncodeToString(sum[:]))
 	case isError(f):
-		login = append(login, "Secret: "+b.options.Secret)
+		login = append(login, "Secret: "+l.settings.Secret)
 	default:
 		return errors.New("no challenge in the answer to Challenge")
 	}

@@ -93,7 +93,7 @@ func (b *Backend) newPending(s *Stream, r Request) (*pending, error) {
 	id, number := b.newID()
 	p := &pending{
 		stream: s, request: r, id: id, number: number,
-		name: r.Action.Name(), timeout: b.options.ActionTimeout,
+		name: r.Action.Name(), timeout: b.settings.Load().ActionTimeout,
 	}
 	info, known := ami.LookupAction(p.name)
 	p.unsaid = known && info.Kind == ami.KindList && b.listsUnannounced()

@@ -18,15 +18,15 @@ func (b *Backend) checkRights() {
 		b.warnOfRights("write", authority.missingWrite())
 		return
 	}
-	if strings.ContainsAny(b.options.Username, " \t\"\\") {
+	if strings.ContainsAny(b.settings.Load().Username, " \t\"\\") {
 		return // it cannot stand in a command as it is
 	}
 	err := b.house.Do(Request{
-		Action: ami.NewAction("Action: Command", "Command: manager show user "+b.options.Username),
+		Action: ami.NewAction("Action: Command", "Command: manager show user "+b.settings.Load().Username),
 		Done: func(a Answer) {
 			if bytes.Contains(a.Bytes, []byte("There is no manager called ")) { // manager.c: handle_showmanager
 				b.log.Error("the PBX has no such user any more: it will refuse the proxy's next login; put the user back into manager.conf",
-					zap.String("username", b.options.Username))
+					zap.String("username", b.settings.Load().Username))
 				return
 			}
 			b.warnOfRights("write", missingRights(a.Bytes, "write perm:"))
@@ -41,7 +41,7 @@ func (b *Backend) checkRights() {
 func (b *Backend) warnOfRights(what string, missing []string) {
 	if len(missing) > 0 {
 		b.log.Warn("the proxy's user on the PBX has few rights: give it read = all and write = all in manager.conf, or clients miss events and actions",
-			zap.String("username", b.options.Username), zap.String("what", what), zap.Strings("missing", missing))
+			zap.String("username", b.settings.Load().Username), zap.String("what", what), zap.Strings("missing", missing))
 	}
 }
 

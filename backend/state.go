@@ -35,12 +35,14 @@ func (e *stageError) Unwrap() []error { return []error{e.stage, e.err} }
 func reason(err error) string {
 	var refused *refusedError
 	switch {
+	case isStop(err):
+		return err.Error()
 	case errors.As(err, &refused):
 		return errRefused.Error()
 	case errors.Is(err, ami.ErrFrameTooLong):
 		return errMalformed.Error()
 	}
-	for _, known := range []error{errStopping, ErrTimeout, errMalformed, errShutdown, errUnreachable, errTLS, errLogin} {
+	for _, known := range []error{ErrTimeout, errMalformed, errShutdown, errUnreachable, errTLS, errLogin} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -55,6 +57,11 @@ func (b *Backend) staysDown(err error) {
 	if !b.state.Up {
 		b.state.Reason = reason(err)
 	}
+}
+
+// isStop reports whether a backend ended its links itself.
+func isStop(err error) bool {
+	return err == errStopping || err == errReconfigured || err == ErrRemoved
 }
 
 // comesUp is called when the events link is logged in, before its first event.
@@ -108,7 +115,7 @@ func (b *Backend) goesDown(l *link, err error) {
 	for _, l := range silent {
 		l.kill(ErrTimeout)
 	}
-	if errors.Is(err, errStopping) {
+	if isStop(err) {
 		b.log.Info("PBX disconnected", zap.String("reason", s.Reason))
 	} else {
 		b.log.Warn("PBX is down; reconnecting", zap.String("reason", s.Reason))

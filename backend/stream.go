@@ -45,7 +45,7 @@ func (s *Stream) Do(r Request) error {
 	if s.closed || !b.usableLocked() {
 		return ErrDown
 	}
-	if s != b.house && b.pending >= b.options.PendingLimit && len(s.waiting)+s.unanswered >= share {
+	if s != b.house && b.pending >= b.settings.Load().PendingLimit && len(s.waiting)+s.unanswered >= share {
 		return ErrBusy
 	}
 	b.countLocked(s, 1)
@@ -84,7 +84,7 @@ func (s *Stream) Close() {
 // link no longer than an ordinary one: a synchronous Originate may ring for
 // hours.
 func (b *Backend) hurryLocked(s *Stream) {
-	latest := time.Now().Add(b.options.ActionTimeout)
+	latest := time.Now().Add(b.settings.Load().ActionTimeout)
 	for _, l := range b.links {
 		if len(l.inflight) > 0 && l.taken {
 			if p := l.inflight[0]; p.stream == s && p.deadline.After(latest) {
