@@ -29,6 +29,7 @@ func (s *Session) handle(a *ami.Action) bool {
 	if s.user == nil {
 		return s.handleStranger(a, name)
 	}
+	s.keepUp()
 	if local, ok := localActions[name]; ok {
 		return local(s, a)
 	}
@@ -60,6 +61,9 @@ func (s *Session) refuse(a *ami.Action, message string) bool {
 
 // forward sends the action to the PBX, or PBXes, that it is for.
 func (s *Session) forward(a *ami.Action, name string) bool {
+	if len(s.views) == 0 && len(s.saw) > 0 { // a reload took away all
+		return s.refuse(a, "No such server: "+s.saw[0].Name())
+	}
 	if !s.isAction(name) {
 		return s.refuse(a, unknownAction(a.Name()))
 	}
@@ -82,7 +86,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	switch {
 	case refusal != "":
 		return s.refuse(a, refusal)
-	case s.pending() >= s.srv.config.General.PendingLimit:
+	case s.pending() >= s.srv.general().PendingLimit:
 		return s.refuse(a, "Too many actions in flight")
 	case r.to != nil:
 		s.forwardTo(r.to, a, name)
@@ -98,7 +102,7 @@ func (s *Session) mayAt(v *view, a *ami.Action, name string) (refusal string) {
 	if !ok {
 		return unknownAction(a.Name())
 	}
-	return s.user.Policy.May(a, class, acl.Directories(v.Directories()))
+	return s.policy().May(a, class, acl.Directories(v.Directories()))
 }
 
 func (s *Session) forwardTo(v *view, a *ami.Action, name string) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
-	"github.com/amiproxy/amiproxy/config"
 )
 
 // This file is the actions of the operator.
@@ -34,6 +33,7 @@ func init() {
 		do             func(*Session, *ami.Action) bool
 	}{
 		{"ProxyKick", "Close sessions of the proxy.", (*Session).proxyKick},
+		{"ProxyReload", "Load the configuration of the proxy anew.", (*Session).proxyReload},
 		{"ProxySessions", "List the sessions of the proxy.", (*Session).proxySessions},
 		{"ProxyStatus", "Show how the proxy and its PBXes are doing.", (*Session).proxyStatus},
 	} {
@@ -43,7 +43,7 @@ func init() {
 }
 
 // isAdmin reports whether the actions of the operator are open to the session.
-func (s *Session) isAdmin() bool { return s.user.ProxyAdmin }
+func (s *Session) isAdmin() bool { return s.rights.Load().ProxyAdmin }
 
 // adminList is the answer to an action of the operator that lists something,
 // in the form of Asterisk's lists (manager.c: astman_send_listack,
@@ -104,7 +104,7 @@ func (s *Session) proxyStatus(a *ami.Action) bool {
 		"QueuedBytes", number(srv.total.Used()),
 		"TotalLimit", number(srv.total.Limit),
 	)
-	for _, p := range srv.pbxs {
+	for _, p := range srv.now().pbxs {
 		list.item("ProxyServer", p.status()...)
 	}
 	s.reply(a.ID() != "", list.end("ProxyStatusComplete"))
@@ -166,8 +166,7 @@ func (s *Session) proxySessions(a *ami.Action) bool {
 type sessionInfo struct {
 	*Session
 	id       uint64
-	username string       // as the client wrote it; empty: not logged in
-	user     *config.User // nil: not logged in
+	username string // as the client wrote it; empty: not logged in
 }
 
 // everybody returns all sessions, in the order in which they came.
@@ -176,7 +175,7 @@ func (srv *Server) everybody() []sessionInfo {
 	all := make([]sessionInfo, 0, len(srv.sessions))
 	for s := range srv.sessions {
 		if s.counts != asNothing { // else it has ended
-			all = append(all, sessionInfo{s, s.id, s.username, s.loggedIn})
+			all = append(all, sessionInfo{s, s.id, s.username})
 		}
 	}
 	srv.mu.Unlock()
@@ -187,8 +186,8 @@ func (srv *Server) everybody() []sessionInfo {
 // status is what ProxySessions shows of a session.
 func (i *sessionInfo) status() []string {
 	var pbxs []string
-	if i.user != nil {
-		pbxs = i.user.PBXs
+	if user := i.rights.Load(); user != nil {
+		pbxs = user.PBXs
 	}
 	events, answers := i.out.Size()
 	i.mu.Lock()

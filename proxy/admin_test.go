@@ -68,7 +68,7 @@ func TestProxyActionsAreUnknownToOthers(t *testing.T) {
 		return ok
 	})
 	full, admin := w.login("full", "Events: off"), w.login("admin")
-	for _, name := range []string{"ProxyStatus", "ProxySessions", "ProxyKick", "proxykick"} {
+	for _, name := range []string{"ProxyStatus", "ProxySessions", "ProxyKick", "proxykick", "ProxyReload"} {
 		got := full.Do("Action: "+name, "ActionID: x", "Username: full")
 		want := strings.ReplaceAll(string(full.Do("Action: Nonsense", "ActionID: x")), "Nonsense", name)
 		if string(got) != want {
@@ -85,7 +85,7 @@ func TestProxyActionsAreUnknownToOthers(t *testing.T) {
 		}
 	}
 	at := slices.Index(names, "proxykick")
-	if !slices.IsSorted(names) || at < 0 || !slices.Equal(names[at:at+3], []string{"proxykick", "proxysessions", "proxystatus"}) ||
+	if !slices.IsSorted(names) || at < 0 || !slices.Equal(names[at:at+4], []string{"proxykick", "proxyreload", "proxysessions", "proxystatus"}) ||
 		slices.Contains(names[at+1:], "proxykick") {
 		t.Errorf("%q", names)
 	}

@@ -52,6 +52,27 @@ func newAudience(filters *acl.Filters, pbxs int) *audience {
 	return &audience{filters: filters, verdicts: make([]verdict, pbxs)}
 }
 
+// all are the filters of the audience.
+func (a *audience) all() *acl.Filters {
+	if a == nil {
+		return nil
+	}
+	return a.filters
+}
+
+// count makes the time that the filters take count.
+func (a *audience) count() { a.cost = time.Duration(a.filters.Size()) * filterStep }
+
+// and returns the audience of those of a who get what more filters let through
+// as well.
+func (a *audience) and(more *acl.Filters, pbxs int) *audience {
+	n := newAudience(a.all().And(more), pbxs)
+	if a != nil && a.cost > 0 {
+		n.count()
+	}
+	return n
+}
+
 // gets reports whether the audience gets the frame, which is the event v in
 // the form given. It is only for the goroutine that hands out the PBX's events.
 func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
@@ -174,17 +195,13 @@ func (s *Session) addFilter(a *ami.Action) bool {
 	}
 	sl := &slot{pbx: noPBX, named: a.ID() != "", done: true}
 	sl.apply = func() {
-		var filters *acl.Filters
-		if now := s.audience.Load(); now != nil {
-			filters = now.filters
-		}
-		filters = filters.With(filter)
-		if filters.Size() > s.user.Policy.Filters().Size()+maxFilters {
+		filters := s.audience.Load().all().With(filter)
+		if filters.Size() > s.policy().Filters().Size()+maxFilters {
 			sl.answer = ami.AppendResponse(nil, "Error", a.ID(), textFullFilter)
 			return
 		}
-		own := newAudience(filters, len(s.srv.pbxs))
-		own.cost = time.Duration(filters.Size()) * filterStep
+		own := newAudience(filters, s.srv.now().indexes)
+		own.count()
 		s.audience.Store(own)
 		sl.answer = ami.AppendResponse(nil, "Success", a.ID(), "Success")
 	}
@@ -197,10 +214,10 @@ func (s *Session) addFilter(a *ami.Action) bool {
 // every PBX of the session that has it.
 func (s *Session) mayDo(a *ami.Action) (refusal string) {
 	info, _ := ami.LookupAction(a.Name())
-	refusal = s.user.Policy.May(a, info.Classes, acl.Directories{})
+	refusal = s.policy().May(a, info.Classes, acl.Directories{})
 	for _, v := range s.views {
 		if class, ok := v.Authority().Class(a.Name()); ok && refusal == "" {
-			refusal = s.user.Policy.May(a, class, acl.Directories{})
+			refusal = s.policy().May(a, class, acl.Directories{})
 		}
 	}
 	return refusal

@@ -309,18 +309,18 @@ func TestAudienceProperty(t *testing.T) {
 		for i := range n {
 			s := desk.srv.deskSession(t, rapid.SampledFrom(names).Draw(rt, "user"), rapid.Bool().Draw(rt, "tagged"))
 			s.mask.Store(uint32(ami.ClassAll))
-			s.audience.Store(desk.srv.audiences[s.user])
+			s.audience.Store(desk.srv.now().audiences[s.user])
 			if rapid.IntRange(0, 3).Draw(rt, "own") == 0 {
 				own, _ := acl.NewFilter("!Event: B")
-				s.audience.Store(newAudience(s.user.Policy.Filters().With(own), len(desk.srv.pbxs)))
+				s.audience.Store(newAudience(s.user.Policy.Filters().With(own), len(desk.srv.now().pbxs)))
 			}
 			sessions[i] = s
-			for _, p := range desk.srv.pbxs {
+			for _, p := range desk.srv.now().pbxs {
 				p.subscribe(s)
 			}
 		}
 		for range 20 {
-			p := rapid.SampledFrom(desk.srv.pbxs).Draw(rt, "pbx")
+			p := rapid.SampledFrom(desk.srv.now().pbxs).Draw(rt, "pbx")
 			e := &backend.Event{Class: ami.ClassCall}
 			head := "Event: " + rapid.SampledFrom([]string{"A", "B"}).Draw(rt, "name") + "\r\nPrivilege: call,all\r\n"
 			e.Frame = ami.Frame(head + "\r\n")
@@ -344,7 +344,7 @@ func TestAudienceProperty(t *testing.T) {
 			}
 		}
 		for i, s := range sessions {
-			for _, p := range desk.srv.pbxs {
+			for _, p := range desk.srv.now().pbxs {
 				p.unsubscribe(s)
 			}
 			if got := join(s.written()); got != want[i] {

@@ -16,11 +16,7 @@ const strangerLimit = 64 << 10
 func (s *Session) queueAnswer(frame []byte) {
 	for errors.Is(s.out.PutAnswer(frame), queue.ErrOverflow) {
 		_, queued := s.out.Size()
-		limit := s.srv.config.General.AnswerLimit
-		if s.user == nil {
-			limit = strangerLimit
-		}
-		if !s.makeRoom(queued, len(frame), limit, reasonAnswerLimit) {
+		if !s.makeRoom(queued, len(frame), s.answerLimit, reasonAnswerLimit) {
 			return
 		}
 	}

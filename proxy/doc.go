@@ -10,7 +10,7 @@
 // The files: server.go composes, listen.go accepts, session.go is the life of
 // one client's connection, action.go what happens to an action, route.go and
 // merge.go which PBX it is for or how several become one, login.go, local.go,
-// waitevent.go and admin.go the actions that the proxy answers itself, slots.go
+// waitevent.go, admin.go and reload.go the actions that the proxy answers itself, slots.go
 // the order of what goes out, bounds.go how much of it may wait, writer.go how it
 // is written, pbx.go the fan-out of events, audience.go which of them filters let
 // through.
@@ -18,6 +18,7 @@
 // Concurrency: every client has a goroutine that reads its actions and one
 // that writes what is queued; answers and events are queued by the goroutines
 // of the links, which never wait for a client. Locks are taken in this order:
-// pbx.mu, Session.mu, Server.mu, that of a queue. No method of a backend that
-// locks is called under any of them.
+// Server.changing, pbx.mu, Session.mu, Server.mu, that of a queue. No method of a
+// backend that locks is called under any of them. What depends on the
+// configuration is in a snapshot, which a reload replaces.
 package proxy

@@ -41,7 +41,7 @@ func TestFanoutProperty(t *testing.T) {
 			masks[i] &= reads[i]
 		}
 		desk := deskSession(t, users.String(), "u0", false)
-		p := desk.srv.pbxs[0]
+		p := desk.srv.now().pbxs[0]
 		var sessions []*Session
 		for i := range n {
 			s := desk.srv.deskSession(t, fmt.Sprintf("u%d", i), false)
@@ -129,11 +129,11 @@ func TestUnsubscribe(t *testing.T) {
 func fanout(tb testing.TB, user string, n int) (p *pbx, event *backend.Event, drain func()) {
 	tb.Helper()
 	desk := deskSession(tb, fanoutUsers, user, false)
-	p = desk.srv.pbxs[0]
+	p = desk.srv.now().pbxs[0]
 	var sessions []*Session
 	for range n {
 		s := desk.srv.deskSession(tb, user, false)
-		s.audience.Store(desk.srv.audiences[s.user])
+		s.audience.Store(desk.srv.now().audiences[s.user])
 		p.subscribe(s)
 		sessions = append(sessions, s)
 	}

@@ -150,7 +150,7 @@ func TestManyComeAndGo(t *testing.T) {
 		t.Errorf("%d strangers, users %v", w.srv.unauthenticated, w.srv.loggedIn)
 	}
 	w.srv.mu.Unlock()
-	for _, p := range w.srv.pbxs {
+	for _, p := range w.srv.now().pbxs {
 		eventually(t, p.Name()+" has nothing pending", func() bool { return p.Pending() == 0 })
 		p.mu.RLock()
 		if len(p.sessions) > 0 {

@@ -37,7 +37,7 @@ func (s *Session) logoff(a *ami.Action) bool {
 }
 
 func (s *Session) ping(a *ami.Action) bool {
-	if len(s.views) == 1 && s.views[0].Version() == "1.0" { // Asterisk 1.4
+	if !s.tagged && len(s.views) == 1 && s.views[0].Version() == "1.0" { // Asterisk 1.4
 		s.reply(a.ID() != "", ami.AppendResponse(nil, "Pong", a.ID(), ""))
 		return true
 	}
@@ -52,13 +52,13 @@ func (s *Session) ping(a *ami.Action) bool {
 // what was asked for, the mask holds what the user may read of it.
 func (s *Session) setEvents(a *ami.Action) bool {
 	wish := ami.ParseEventMask(a.Get("EventMask"))
-	broken := s.srv.config.General.BrokenEventsAction
+	broken := s.srv.general().BrokenEventsAction
 	if wish < 0 && !broken {
 		return s.refuse(a, "Invalid event mask")
 	}
 	sl := &slot{pbx: noPBX, named: a.ID() != "", done: true}
 	if wish >= 0 {
-		mask := ami.Class(wish) & s.user.Policy.Read()
+		mask := ami.Class(wish) & s.policy().Read()
 		sl.apply = func() { s.mask.Store(uint32(mask)) }
 	}
 	if silent := broken && (wish < 0 || ami.Class(wish) == ami.ClassAll); !silent {
@@ -91,7 +91,7 @@ func (s *Session) commands() []backend.Command {
 		for _, c := range v.Authority().Commands {
 			name := ami.FoldName(c.Name)
 			_, local := localActions[name]
-			if !seen[name] && (local || s.isAction(name)) && s.user.Policy.MayList(name, c.Class) {
+			if !seen[name] && (local || s.isAction(name)) && s.policy().MayList(name, c.Class) {
 				seen[name] = true
 				all = append(all, c)
 			}

@@ -24,53 +24,68 @@ func (s *Session) login(a *ami.Action) bool {
 		return true
 	}
 	username := a.Get("Username")
-	user := s.srv.user(username)
+	switch known, admitted, right, free := s.tryLogin(a, username); {
+	case !known || !admitted || !right:
+		s.log.Warn("login refused", zap.String("username", username),
+			zap.Bool("known", known), zap.Bool("admitted", admitted))
+		return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
+	case !free:
+		return s.refuseLogin(a, textInUse, reasonLoginInUse)
+	}
+	if s.user.DisplayConnects {
+		s.log.Info("logged in")
+	}
+	return true
+}
+
+// tryLogin logs the client in if it is a user that may, all by the same
+// configuration. free says that the user may log in once more.
+func (s *Session) tryLogin(a *ami.Action, username string) (known, admitted, right, free bool) {
+	s.srv.changing.RLock()
+	defer s.srv.changing.RUnlock()
+	now := s.srv.now()
+	user := now.user(username)
 	policy := acl.Nobody()
 	if user != nil {
 		policy = user.Policy
 	}
-	var right bool
 	if strings.EqualFold(a.Get("AuthType"), "MD5") {
 		right = policy.CheckKey(s.challenge, a.Get("Key"))
 	} else {
 		right = policy.CheckSecret(a.Get("Secret"))
 	}
-	if admitted := policy.Admits(s.remote.Addr()); user == nil || !admitted || !right {
-		s.log.Warn("login refused", zap.String("username", username),
-			zap.Bool("known", user != nil), zap.Bool("admitted", admitted))
-		return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
-	}
-	if !s.srv.logIn(s, user, username) {
-		return s.refuseLogin(a, textInUse, reasonLoginInUse)
+	known, admitted = user != nil, policy.Admits(s.remote.Addr())
+	if !known || !admitted || !right || !s.srv.logIn(s, user, username) {
+		return known, admitted, right, false
 	}
 	s.user = user
+	s.rights.Store(user)
 	s.log = s.log.With(zap.String("user", username))
 	s.raw.SetReadDeadline(time.Time{})
 	s.keepEnd()
-	s.welcome(a)
-	return true
+	s.welcome(a, now)
+	return true, true, true, true
 }
 
 // welcome answers a login that succeeded, and opens the session to events.
-func (s *Session) welcome(a *ami.Action) {
+func (s *Session) welcome(a *ami.Action, now *snapshot) {
+	s.answerLimit = now.config.General.AnswerLimit
 	s.out.SetBounds(queueOptions(s))
 	s.writeTimeout.Store(int64(s.user.WriteTimeout))
 	for _, name := range s.user.PBXs {
-		for _, p := range s.srv.pbxs {
-			if p.Name() == name {
-				s.views = append(s.views, view{p, p.NewStream(s)})
-			}
-		}
+		p := now.pbx(name)
+		s.saw = append(s.saw, view{p, p.NewStream(s)})
 	}
-	if s.tagged = len(s.views) > 1; s.tagged {
-		s.blocked = make([]bool, len(s.srv.pbxs))
+	s.views = s.saw
+	if s.tagged = len(s.saw) > 1; s.tagged {
+		s.blocked = make([]bool, now.indexes)
 	}
 
 	mask := s.user.Policy.Read()
 	if wish := ami.ParseEventMask(a.Get("Events")); wish >= 0 {
 		mask &= ami.Class(wish)
 	}
-	for _, v := range s.views {
+	for _, v := range s.saw {
 		v.subscribe(s) // gets nothing before the mask is set
 	}
 	sl := &slot{
@@ -80,21 +95,18 @@ func (s *Session) welcome(a *ami.Action) {
 	sl.apply = func() {
 		// The mask is first: a PBX that boots right now is seen as booted, or
 		// its event is seen, or both.
-		s.audience.Store(s.srv.audiences[s.user])
+		s.audience.Store(now.audiences[s.user])
 		s.mask.Store(uint32(mask))
 		if s.user.FullyBooted && mask&ami.ClassSystem != 0 {
 			sl.answer = s.appendBooted(sl.answer)
 		}
 	}
 	s.add(sl)
-	if s.user.DisplayConnects {
-		s.log.Info("logged in")
-	}
 }
 
 // queueOptions are the bounds of a session that is logged in.
 func queueOptions(s *Session) queue.Options {
-	o := queue.Options{Events: s.user.QueueLimit, Answers: s.srv.config.General.AnswerLimit}
+	o := queue.Options{Events: s.user.QueueLimit, Answers: s.answerLimit}
 	if s.user.DropEvents {
 		o.Lost = eventsLost
 	}
@@ -127,7 +139,7 @@ func (s *Session) refuseLogin(a *ami.Action, message string, why reason) bool {
 // sendChallenge is the action Challenge (manager.c: action_challenge): a number
 // of up to nine digits, the same for the life of the session.
 func (s *Session) sendChallenge(a *ami.Action) bool {
-	if !strings.EqualFold(a.Get("AuthType"), "MD5") || !s.srv.config.General.Challenge {
+	if !strings.EqualFold(a.Get("AuthType"), "MD5") || !s.srv.general().Challenge {
 		return s.refuse(a, "Must specify AuthType")
 	}
 	if s.challenge == "" {

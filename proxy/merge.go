@@ -65,7 +65,7 @@ func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
 	}
 	s.add(m.slot)
 	m.mu.Lock()
-	m.timer = time.AfterFunc(s.srv.config.General.MergeTimeout, m.finish)
+	m.timer = time.AfterFunc(s.srv.general().MergeTimeout, m.finish)
 	m.mu.Unlock()
 	for i, v := range views {
 		err := v.stream.Do(backend.Request{

@@ -53,11 +53,13 @@ func (srv *Server) deskSession(t testing.TB, user string, tagged bool) *Session 
 	near, far := net.Pipe()
 	t.Cleanup(func() { near.Close() })
 	s := newSession(srv, far)
-	if s.user = srv.user(user); s.user == nil {
+	if s.user = srv.now().user(user); s.user == nil {
 		t.Fatalf("no user %s", user)
 	}
+	s.rights.Store(s.user)
+	s.answerLimit = srv.general().AnswerLimit
 	s.tagged = tagged
-	s.blocked = make([]bool, len(srv.pbxs))
+	s.blocked = make([]bool, srv.now().indexes)
 	s.mask.Store(uint32(s.user.Policy.Read()))
 	t.Cleanup(func() { s.abort(reasonShutdown); s.close() })
 	return s

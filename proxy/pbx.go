@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amiproxy/amiproxy/ami"
@@ -13,9 +15,12 @@ import (
 // pbx is a PBX and the sessions that see it. It hands the PBX's events to them.
 type pbx struct {
 	*backend.Backend
-	index      int             // in Server.pbxs
-	timestamps bool            // timestampevents
-	unwanted   map[string]bool // disabledevents
+	srv   *Server
+	index int // no other PBX has it, nor will have it
+	// cancel ends the backend. It is set when that is started.
+	cancel context.CancelCauseFunc
+	// removed: it is no longer in the configuration and about to end.
+	removed atomic.Bool
 
 	// mu guards sessions. It is held while events are handed out, and comes
 	// before Session.mu.
@@ -46,15 +51,57 @@ func (p *pbx) unsubscribe(s *Session) {
 	}
 }
 
+// start connects to the PBX, until it is removed or the server ends.
+func (p *pbx) start() {
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancelCause(p.srv.context)
+	p.srv.backends.Go(func() {
+		p.Run(ctx)
+		if p.removed.Load() {
+			p.leaveAll()
+		}
+	})
+}
+
+// remove ends a PBX that is no longer in the configuration: what it has not
+// answered gets an Error, and then the sessions that see it are told.
+func (p *pbx) remove() {
+	p.removed.Store(true)
+	p.cancel(backend.ErrRemoved)
+}
+
+func (p *pbx) leaveAll() {
+	p.mu.Lock()
+	sessions := p.sessions
+	p.sessions = nil
+	p.mu.Unlock()
+	p.tellRemoved(backend.ErrRemoved.Error(), sessions...)
+}
+
+// leave ends what a session sees of the PBX.
+func (p *pbx) leave(s *Session) {
+	p.unsubscribe(s)
+	p.tellRemoved("no longer permitted", s)
+}
+
+func (p *pbx) tellRemoved(why string, sessions ...*Session) {
+	frame := stateEvent(p.Name(), "Removed", backend.State{Reason: why, Since: time.Now()})
+	unwanted := p.srv.now().disables(frame)
+	for _, s := range sessions {
+		p.tell(s, frame, unwanted, true)
+	}
+}
+
 // Event gives an event to every session that may see it: the same bytes to all
 // who are to get the same.
 func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
-	if p.disabled(e.Frame) {
+	now := p.srv.now()
+	if now.disables(e.Frame) {
 		return
 	}
 	p.events++
 	v := variants{pbx: p, event: e, number: p.events, original: e.Frame}
-	if p.timestamps {
+	if now.config.General.TimestampEvents {
 		v.original = stamped(e.Frame, time.Now())
 	}
 	out := event{pbx: p.index, class: e.Class}
@@ -105,11 +152,6 @@ func (v *variants) frame(tagged, named bool) []byte {
 	return *frame
 }
 
-// disabled reports whether nobody is to get an event (disabledevents).
-func (p *pbx) disabled(f ami.Frame) bool {
-	return p.unwanted != nil && p.unwanted[string(f.Event())]
-}
-
 // stamped returns an event with a Timestamp, as timestampevents makes it
 // (manager.c: __manager_event_sessions_va): behind Privilege, seconds and
 // microseconds. One that the PBX has stamped there is left as it is; further
@@ -135,29 +177,39 @@ func index(b bool) int {
 
 // knows reports whether s is shown the ActionIDs of owner.
 func (s *Session) knows(owner *Session) bool {
-	return s == owner || s.user == owner.user && s.user.SharedIDs
+	return s == owner || s.rights.Load().SharedIDs &&
+		ami.FoldName(s.user.Policy.Name()) == ami.FoldName(owner.user.Policy.Name())
 }
 
 // State tells the sessions that the PBX came or went.
 func (p *pbx) State(_ *backend.Backend, state backend.State) {
-	frame := stateEvent(p.Name(), state)
-	unwanted := p.disabled(frame)
+	if p.removed.Load() {
+		return // leaveAll tells them, when all is answered
+	}
+	frame := stateEvent(p.Name(), stateWord(state), state)
+	unwanted := p.srv.now().disables(frame)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for _, s := range p.sessions {
-		if !state.Up && s.user.CloseWhenPBXLost && len(s.views) == 1 {
-			s.endWith(reasonPBXLost)
-		} else if a := s.audience.Load(); !unwanted && s.sees(ami.ClassNone) && a.passes(frame) {
-			s.putEvent(&event{pbx: p.index, class: ami.ClassNone, frame: frame, passed: a})
-		}
+		p.tell(s, frame, unwanted, !state.Up)
+	}
+}
+
+// tell gives a session our event about the PBX, unless that is unwanted, or
+// closes it if it is one that does not outlive a PBX that is lost.
+func (p *pbx) tell(s *Session, frame []byte, unwanted, lost bool) {
+	if lost && s.user.CloseWhenPBXLost && !s.tagged {
+		s.endWith(reasonPBXLost)
+	} else if a := s.audience.Load(); !unwanted && s.sees(ami.ClassNone) && a.passes(frame) {
+		s.putEvent(&event{pbx: p.index, class: ami.ClassNone, frame: frame, passed: a})
 	}
 }
 
 // stateEvent is our own event ProxyServerState.
-func stateEvent(name string, state backend.State) []byte {
+func stateEvent(name, word string, state backend.State) []byte {
 	f := ami.AppendHeader(nil, "Event", "ProxyServerState")
 	f = ami.AppendHeader(f, "Privilege", "system,all")
-	f = ami.AppendHeader(f, "State", stateWord(state))
+	f = ami.AppendHeader(f, "State", word)
 	f = ami.AppendHeader(f, "Reason", state.Reason)
 	f = ami.AppendHeader(f, "Since", unixSeconds(state.Since))
 	if !state.LostTo.IsZero() {
@@ -182,5 +234,5 @@ func unixSeconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 // sees reports whether the session's mask lets an event of that class through.
 func (s *Session) sees(class ami.Class) bool {
-	return s.user.Policy.Sees(ami.Class(s.mask.Load()), class)
+	return s.policy().Sees(ami.Class(s.mask.Load()), class)
 }

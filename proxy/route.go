@@ -26,7 +26,7 @@ func (s *Session) route(a *ami.Action, name string) (r route, refusal string) {
 		if r.to = s.view(server); r.to == nil {
 			return r, "No such server: " + server
 		}
-	case len(s.views) == 1:
+	case !s.tagged:
 		r.to = &s.views[0]
 	case !s.mayAnywhere(name):
 		return r, textDenied // and no word of what is where
@@ -57,7 +57,7 @@ func (s *Session) route(a *ami.Action, name string) (r route, refusal string) {
 func (s *Session) mayAnywhere(name string) bool {
 	return slices.ContainsFunc(s.views, func(v view) bool {
 		class, ok := v.Authority().Class(name)
-		return ok && s.user.Policy.MayList(name, class)
+		return ok && s.policy().MayList(name, class)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,18 +24,26 @@ type Server struct {
 	// Version is what ProxyStatus says of the program. It is set before Start,
 	// if at all.
 	Version string
+	// Load reads the configuration for [Server.Reload]. Set it before Start; nil:
+	// the configuration stays what it is.
+	Load func() (*config.Config, error)
 
 	// Static after construction
-	config *config.Config
-	log    *zap.Logger
-	pbxs   []*pbx // in file order
-	total  queue.Total
-	// audiences are those that sessions are in from their login on, by user.
-	audiences map[*config.User]*audience
-	stop      context.CancelFunc // ends the backends
-	context   context.Context
+	log     *zap.Logger
+	total   queue.Total
+	stop    context.CancelFunc // ends the backends
+	context context.Context
+	fixed   config.General // of the start: what only a restart changes
 
 	certificate *certificate // of the TLS listener, nil if there is none
+
+	// current is what depends on the configuration.
+	current atomic.Pointer[snapshot]
+	// reloading lets reloads come one at a time.
+	reloading sync.Mutex
+	// changing is held for a moment to change current and the rights of those who
+	// are logged in, and read-held while a client becomes one of them.
+	changing sync.RWMutex
 
 	started   time.Time      // static after Start
 	listeners []*listener    // static after Start
@@ -56,35 +65,19 @@ type Server struct {
 // a file that the configuration names cannot be used.
 func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 	srv := &Server{
-		config:    cfg,
-		log:       log,
-		total:     queue.Total{Limit: cfg.General.TotalLimit},
-		sessions:  make(map[*Session]struct{}),
-		loggedIn:  make(map[string]int),
-		audiences: make(map[*config.User]*audience),
-	}
-	for _, u := range cfg.Users {
-		srv.audiences[u] = newAudience(u.Policy.Filters(), len(cfg.PBXs))
-	}
-	var unwanted map[string]bool
-	for _, name := range cfg.General.DisabledEvents {
-		if unwanted == nil {
-			unwanted = make(map[string]bool)
-		}
-		unwanted[name] = true
+		fixed:    cfg.General,
+		log:      log,
+		total:    queue.Total{Limit: cfg.General.TotalLimit},
+		sessions: make(map[*Session]struct{}),
+		loggedIn: make(map[string]int),
 	}
 	srv.context, srv.stop = context.WithCancel(context.Background())
-	for i, options := range cfg.PBXs {
-		p := &pbx{index: i, timestamps: cfg.General.TimestampEvents, unwanted: unwanted}
-		b, err := backend.New(options, p, log)
-		if err != nil {
-			return nil, err
-		}
-		p.Backend = b
-		srv.pbxs = append(srv.pbxs, p)
+	first, err := srv.plan(cfg)
+	if err != nil {
+		return nil, err
 	}
+	srv.current.Store(first.now)
 	if g := cfg.General; g.TLSEnable {
-		var err error
 		if srv.certificate, err = newCertificate(g.TLSCertFile, g.TLSPrivateKey, log); err != nil {
 			return nil, err
 		}
@@ -96,7 +89,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 // the listener that could not be opened; then nothing runs.
 func (srv *Server) Start() error {
 	srv.started = time.Now()
-	g := srv.config.General
+	g := srv.fixed
 	if g.Enabled {
 		if err := srv.listen(g.BindAddr.String(), nil); err != nil {
 			return err
@@ -108,8 +101,8 @@ func (srv *Server) Start() error {
 			return err
 		}
 	}
-	for _, p := range srv.pbxs {
-		srv.backends.Go(func() { p.Run(srv.context) })
+	for _, p := range srv.now().pbxs {
+		p.start()
 	}
 	for _, l := range srv.listeners {
 		srv.accepting.Go(func() { srv.accept(l) })
@@ -129,7 +122,7 @@ func (srv *Server) Addrs() []net.Addr {
 // Backends are the PBXes in file order.
 func (srv *Server) Backends() []*backend.Backend {
 	var all []*backend.Backend
-	for _, p := range srv.pbxs {
+	for _, p := range srv.now().pbxs {
 		all = append(all, p.Backend)
 	}
 	return all
@@ -147,6 +140,7 @@ func (srv *Server) Shutdown(timeout time.Duration) {
 		sessions = append(sessions, s)
 	}
 	srv.mu.Unlock()
+	srv.awaitChange() // from here on nothing is started
 	for _, s := range sessions {
 		s.endReading()
 	}
@@ -162,6 +156,12 @@ func (srv *Server) Shutdown(timeout time.Duration) {
 	srv.backends.Wait()
 }
 
+// awaitChange waits for the end of a change that is under way.
+func (srv *Server) awaitChange() {
+	srv.changing.Lock()
+	defer srv.changing.Unlock()
+}
+
 func (srv *Server) closeListeners() {
 	for _, l := range srv.listeners {
 		l.Close()
@@ -171,11 +171,12 @@ func (srv *Server) closeListeners() {
 // banner is the greeting: to a client the proxy is as old as the oldest PBX,
 // since clients choose their dialect by it.
 func (srv *Server) banner() string {
-	if b := srv.config.General.Banner; b != "" {
+	now := srv.now()
+	if b := now.config.General.Banner; b != "" {
 		return b
 	}
 	lowest := ""
-	for _, p := range srv.pbxs {
+	for _, p := range now.pbxs {
 		if v := p.Version(); v != "" && (lowest == "" || olderVersion(v, lowest)) {
 			lowest = v
 		}
@@ -211,7 +212,7 @@ func (srv *Server) enter(s *Session) (id uint64, err error) {
 	if srv.closing {
 		return 0, errClosing
 	}
-	if srv.unauthenticated >= srv.config.General.AuthLimit {
+	if srv.unauthenticated >= srv.general().AuthLimit {
 		return 0, errAuthLimit
 	}
 	srv.unauthenticated++
@@ -273,22 +274,18 @@ func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 		srv.unauthenticated--
 		srv.loggedIn[name]++
 		s.counts, s.countedName = asUser, name
-		s.username, s.loggedIn = username, u
+		s.username = username
 	}
 	return true
 }
 
 // inUse reports whether a user who may log in once only is logged in.
 func (srv *Server) inUse(username string) bool {
-	u := srv.user(username)
+	u := srv.now().user(username)
 	if u == nil || u.AllowMultipleLogin {
 		return false
 	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return srv.loggedIn[ami.FoldName(username)] > 0
-}
-
-func (srv *Server) user(name string) *config.User {
-	return srv.config.Users[ami.FoldName(name)]
 }

@@ -48,6 +48,8 @@ const (
 	reasonFilters      reason = "slow filters"
 	reasonPBXLost      reason = "PBX lost"
 	reasonKicked       reason = "kicked"
+	reasonUserRemoved  reason = "user removed"
+	reasonNotAdmitted  reason = "address no longer admitted"
 	reasonShutdown     reason = "shutdown"
 )
 
@@ -74,10 +76,17 @@ type Session struct {
 	log       *zap.Logger
 	reader    *ami.ActionReader
 	challenge string
-	user      *config.User // nil: not logged in
-	views     []view       // the PBXes it sees, in file order
-	tagged    bool         // frames of a PBX carry Server: it sees more than one
+	user      *config.User // as it was at the login; nil: not logged in
+	saw       []view       // the PBXes it saw at the login, in file order
+	tagged    bool         // frames of a PBX carry Server: it saw more than one
+	// answerLimit bounds the answers that wait for the client.
+	answerLimit int64
+	// views are those of saw that it still sees: always owned by the reader.
+	views []view
 
+	// rights are those of user less what reloads took away. Changed under
+	// Server.changing, read without.
+	rights atomic.Pointer[config.User]
 	// mask is the event mask: read classes and what Events asked for. Changed
 	// under mu, read without.
 	mask atomic.Uint32
@@ -92,8 +101,7 @@ type Session struct {
 	id          uint64
 	counts      counts
 	countedName string
-	username    string       // as the client wrote it, once it is logged in
-	loggedIn    *config.User // user, for others than the reader
+	username    string // as the client wrote it, once it is logged in
 
 	mu        sync.Mutex // guards the following
 	slots     []*slot    // answers not yet queued, in the order of the actions
@@ -128,7 +136,7 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	}
 	defer srv.forget(s)
 	defer srv.uncount(s)
-	s.raw.SetDeadline(authDeadline(time.Now(), srv.config.General.AuthTimeout))
+	s.raw.SetDeadline(authDeadline(time.Now(), srv.general().AuthTimeout))
 	s.keepEnd()
 	if config != nil {
 		conn := tls.Server(s.conn, config)
@@ -167,6 +175,8 @@ func newSession(srv *Server, raw net.Conn) *Session {
 		gone:    make(chan struct{}),
 		room:    make(chan struct{}, 1),
 		wanted:  -1,
+
+		answerLimit: strangerLimit,
 	}
 	s.conn = socket{raw, s}
 	return s
@@ -269,7 +279,7 @@ func (s *Session) close() {
 		s.timer.Stop()
 	}
 	s.mu.Unlock()
-	for _, v := range s.views {
+	for _, v := range s.saw {
 		v.unsubscribe(s)
 		v.stream.Close()
 	}

@@ -53,7 +53,7 @@ type part struct {
 // or dead holds up nothing but its own answers.
 type slot struct {
 	// Static once the slot is added
-	pbx   int    // index in Server.pbxs, or noPBX
+	pbx   int    // pbx.index, or noPBX
 	named bool   // the action has an ActionID
 	last  reason // not empty: the session ends here
 	// apply, if not nil, is called with mu held when it is the slot's turn; it
@@ -209,7 +209,7 @@ func (s *Session) flushLocked() {
 
 // boundLocked closes the session if too much waits in slots and for them.
 func (s *Session) boundLocked() {
-	if limit := s.srv.config.General.AnswerLimit; limit > 0 && s.slotBytes > limit {
+	if limit := s.answerLimit; limit > 0 && s.slotBytes > limit {
 		s.abort(reasonAnswerLimit)
 	}
 	s.countLocked()
@@ -307,7 +307,7 @@ func (s *Session) armLocked(d time.Duration) {
 func (s *Session) releaseOld() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	listing := make([]bool, len(s.srv.pbxs))
+	listing := make([]bool, s.srv.now().indexes)
 	for pbx := range listing {
 		listing[pbx] = slices.ContainsFunc(s.slots, func(sl *slot) bool { return sl.at(pbx, progress.List) })
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,9 @@ type world struct {
 	logs      *observer.ObservedLogs
 	certFile  string
 	keyFile   string
+	general   string                 // lines of [general]
+	pbxLines  string                 // further ones of each [pbx:NAME]
+	file      atomic.Pointer[string] // what a reload loads
 }
 
 // newWorld starts a world and waits until the PBXes that are there are up.
@@ -81,34 +85,27 @@ func newWorld(tb testing.TB, o setup) *world {
 		fmt.Fprintf(&text, "enabled = no\ntlsenable = yes\ntlscertfile = %s\ntlsprivatekey = %s\n", w.certFile, w.keyFile)
 	}
 	text.WriteString(o.general + "\n")
+	w.general, w.pbxLines = text.String(), o.pbx
 	for _, name := range o.pbxs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		w.listeners[name], w.addrs[name] = l, l.Addr().String()
-		fmt.Fprintf(&text, "[pbx:%s]\nhost = 127.0.0.1\nport = %d\nusername = proxy\nsecret = %s\n%s\n",
-			name, l.Addr().(*net.TCPAddr).Port, upstreamSecret, o.pbx)
+		w.listen(name)
 	}
-	cfg, err := config.Loader{}.Parse("test.conf", []byte(text.String()+o.users))
+	w.write(o.users, o.pbxs...)
+	cfg, err := w.load()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg.General.BindAddr, cfg.General.TLSBindAddr = anyPort, anyPort
 	for _, name := range o.absent {
 		w.listeners[name].Close()
 	}
 	for _, name := range o.pbxs {
-		p := simpbx.New(o.sim[name])
-		w.sims[name] = p
-		tb.Cleanup(func() { p.Close() })
-		go p.Serve(w.listeners[name]) //nolint:errcheck // Close ends it
+		w.simulate(name, o.sim[name])
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.logs = logs
 	if w.srv, err = New(cfg, zap.New(core)); err != nil {
 		tb.Fatal(err)
 	}
+	w.srv.Load = w.load
 	if err := w.srv.Start(); err != nil {
 		tb.Fatal(err)
 	}
@@ -133,6 +130,48 @@ func newWorld(tb testing.TB, o setup) *world {
 	return w
 }
 
+// listen opens the port of a PBX.
+func (w *world) listen(name string) {
+	w.tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.listeners[name], w.addrs[name] = l, l.Addr().String()
+}
+
+// simulate starts a PBX behind its port.
+func (w *world) simulate(name string, o simpbx.Options) {
+	p := simpbx.New(o)
+	w.sims[name] = p
+	w.tb.Cleanup(func() { p.Close() })
+	go p.Serve(w.listeners[name]) //nolint:errcheck // Close ends it
+}
+
+// write writes the configuration with some PBXes, each a name and, if it is to
+// have any, further lines.
+func (w *world) write(users string, pbxs ...string) {
+	var text strings.Builder
+	text.WriteString(w.general)
+	for _, pbx := range pbxs {
+		name, more, _ := strings.Cut(pbx, "\n")
+		_, port, _ := net.SplitHostPort(w.addrs[name])
+		fmt.Fprintf(&text, "[pbx:%s]\nhost = 127.0.0.1\nport = %s\nusername = proxy\nsecret = %s\n%s\n%s\n",
+			name, port, upstreamSecret, w.pbxLines, more)
+	}
+	file := text.String() + users
+	w.file.Store(&file)
+}
+
+// load loads the configuration.
+func (w *world) load() (*config.Config, error) {
+	cfg, err := config.Loader{}.Parse("test.conf", []byte(*w.file.Load()))
+	if err == nil {
+		cfg.General.BindAddr, cfg.General.TLSBindAddr = anyPort, anyPort
+	}
+	return cfg, err
+}
+
 // anyPort is any port that is free; a configuration cannot ask for it.
 var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
 
@@ -147,7 +186,7 @@ func eventually(tb testing.TB, what string, condition func() bool) {
 }
 
 func (w *world) pbx(name string) *pbx {
-	for _, p := range w.srv.pbxs {
+	for _, p := range w.srv.now().pbxs {
 		if p.Name() == name {
 			return p
 		}

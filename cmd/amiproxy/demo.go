@@ -90,7 +90,8 @@ func demoCommand() *cobra.Command {
 
 // demo runs until ctx ends.
 func demo(ctx context.Context, port uint16, out io.Writer, log *zap.Logger) error {
-	defer surviveHangups(log)()
+	hup, stop := hangups()
+	defer stop()
 	var ports []any
 	for i := range uint64(2) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -121,7 +122,7 @@ func demo(ctx context.Context, port uint16, out io.Writer, log *zap.Logger) erro
 		return failure{err}
 	}
 	cfg.General.BindAddr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
-	return runServer(ctx, cfg, log, func(srv *proxy.Server) {
+	return runServer(ctx, cfg, nil, hup, log, func(srv *proxy.Server) {
 		waitUp(ctx, srv)
 		fmt.Fprintf(out, demoText, srv.Addrs()[0].(*net.TCPAddr).Port)
 	})

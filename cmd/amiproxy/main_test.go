@@ -161,6 +161,7 @@ type program struct {
 	lines chan string // of stderr
 	ended chan error
 	port  int
+	file  string // configuration
 }
 
 // startProgram starts the program in front of a simulated PBX.
@@ -181,7 +182,7 @@ func startProgram(t *testing.T) *program {
 	free.Close()
 	file := write(t, "a.conf", fmt.Sprintf(goodConfig, port, l.Addr().(*net.TCPAddr).Port))
 
-	p := &program{t: t, port: port, lines: make(chan string, 1000), ended: make(chan error, 1)}
+	p := &program{t: t, port: port, file: file, lines: make(chan string, 1000), ended: make(chan error, 1)}
 	p.cmd = exec.Command(os.Args[0], "serve", "-c", file)
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
 	stderr, err := p.cmd.StderrPipe()
@@ -240,9 +241,6 @@ func TestServeStopsOnSignals(t *testing.T) {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port))
 		c := amiclient.Dial(t, addr)
 		c.Login("crm", "crm-secret")
-		// Reload is not built yet, but it must not be the end.
-		p.cmd.Process.Signal(syscall.SIGHUP)
-		p.await("SIGHUP")
 		c.Expect("Event: FullyBooted")
 		c.ExpectNothing()
 		// One that never finishes must not hold up the end.
@@ -267,6 +265,42 @@ func TestServeStopsOnSignals(t *testing.T) {
 			t.Errorf("%v: took %v", sig, took)
 		}
 	}
+}
+
+// SIGHUP loads the file anew; one with errors changes nothing and tells all of
+// them.
+func TestServeReloadsOnHangup(t *testing.T) {
+	p := startProgram(t)
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port))
+	good, err := os.ReadFile(p.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload := func(text, line string) {
+		t.Helper()
+		if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.cmd.Process.Signal(syscall.SIGHUP)
+		p.await(line)
+	}
+	c := amiclient.Dial(t, addr)
+	c.Login("crm", "crm-secret")
+	c.Expect("Event: FullyBooted")
+
+	const ops = "[ops]\nsecret = ops-secret\nread = all\n"
+	reload(string(good)+ops+"dney = x\n[crm2]\nsecrte = x\n", "[crm2] secrte")
+	d := amiclient.Dial(t, addr)
+	d.Send("Action: Login", "Username: ops", "Secret: ops-secret")
+	d.ExpectNext("Response: Error")
+
+	reload(string(good)+ops, `"users added": ["ops"]`)
+	d = amiclient.Dial(t, addr)
+	d.Login("ops", "ops-secret")
+	c.ExpectNothing()
+
+	reload(strings.ReplaceAll(string(good), "[crm]", "[ops]"), `"users removed": ["crm"]`)
+	c.ExpectClosed()
 }
 
 // The demo does what it prints.

@@ -47,36 +47,47 @@ func serveCommand() *cobra.Command {
 
 // serve runs until ctx ends.
 func serve(ctx context.Context, file string, log *zap.Logger) error {
-	defer surviveHangups(log)()
-	cfg, err := config.Load(file)
+	hup, stop := hangups()
+	defer stop()
+	load := func() (*config.Config, error) { return config.Load(file) }
+	cfg, err := load()
 	if err != nil {
 		return failure{err}
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", zap.String("warning", w))
 	}
-	return runServer(ctx, cfg, log, nil)
+	return runServer(ctx, cfg, load, hup, log, func(*proxy.Server) {})
 }
 
-// runServer runs a configured server until ctx ends. started, if not nil, is
-// called once it listens.
-func runServer(ctx context.Context, cfg *config.Config, log *zap.Logger, started func(*proxy.Server)) error {
+// hangups are SIGHUPs, which end the program no more. One that comes before
+// anybody waits for it is kept.
+func hangups() (hup chan os.Signal, stop func()) {
+	hup = make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup, func() { signal.Stop(hup) }
+}
+
+// runServer runs a configured server until ctx ends; hup lets it reload with
+// load, if that is not nil. started is called once it listens.
+func runServer(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), hup <-chan os.Signal, log *zap.Logger, started func(*proxy.Server)) error {
 	srv, err := proxy.New(cfg, log)
 	if err != nil {
 		return failure{err}
 	}
-	srv.Version = version
+	srv.Version, srv.Load = version, load
 	if err := srv.Start(); err != nil {
 		return failure{err}
 	}
-	if started != nil {
-		started(srv)
-	}
+	started(srv)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { reloadOnHangup(ctx, srv, hup) })
 	<-ctx.Done()
 	log.Info("stopping")
 	stopped := make(chan struct{})
 	go func() {
 		srv.Shutdown(stopTimeout)
+		reloads.Wait()
 		close(stopped)
 	}()
 	select {
@@ -90,27 +101,15 @@ func runServer(ctx context.Context, cfg *config.Config, log *zap.Logger, started
 	}
 }
 
-// surviveHangups makes SIGHUP a line in the log instead of the end, until the
-// function that it returns is called.
-func surviveHangups(log *zap.Logger) (stop func()) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	done := make(chan struct{})
-	var group sync.WaitGroup
-	group.Go(func() {
-		for {
-			select {
-			case <-hup:
-				log.Warn("SIGHUP: reload is not supported yet; restart to read the configuration again")
-			case <-done:
-				return
-			}
+// reloadOnHangup loads the configuration anew at every SIGHUP, until ctx ends.
+func reloadOnHangup(ctx context.Context, srv *proxy.Server, hup <-chan os.Signal) {
+	for {
+		select {
+		case <-hup:
+			_ = srv.Reload() // it logs what is wrong
+		case <-ctx.Done():
+			return
 		}
-	})
-	return func() {
-		signal.Stop(hup)
-		close(done)
-		group.Wait()
 	}
 }
 

@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/config"
+)
+
+// snapshot is what depends on the configuration and comes anew with it. It is
+// immutable.
+type snapshot struct {
+	config *config.Config
+	pbxs   []*pbx // in file order
+	// indexes is above every pbx.index: the next new PBX has it. None is used
+	// twice, so that whoever still sees a PBX that is removed takes no other for
+	// it.
+	indexes int
+	// audiences are those that sessions are in from their login on, by user.
+	audiences map[*config.User]*audience
+	unwanted  map[string]bool // disabledevents
+}
+
+// now is what a new client meets.
+func (srv *Server) now() *snapshot { return srv.current.Load() }
+
+func (srv *Server) general() *config.General { return &srv.now().config.General }
+
+// pbx finds a PBX by its name as the configuration spells it, nil if there is
+// none.
+func (n *snapshot) pbx(name string) *pbx {
+	for _, p := range n.pbxs {
+		if p.Name() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// user finds a user by the name, compared without case; nil if there is none.
+func (n *snapshot) user(name string) *config.User { return n.config.Users[ami.FoldName(name)] }
+
+// disables reports whether nobody is to get an event (disabledevents).
+func (n *snapshot) disables(f ami.Frame) bool {
+	return n.unwanted != nil && n.unwanted[string(f.Event())]
+}
+
+// plan is the way to another configuration: all of it that can fail is done.
+type plan struct {
+	now            *snapshot
+	added, removed []*pbx
+	kept           []*pbx
+	settings       []*backend.Settings // those that kept are to have
+}
+
+// plan prepares a configuration. The PBXes that are in the one before, if there
+// is one, stay the same ones.
+func (srv *Server) plan(cfg *config.Config) (*plan, error) {
+	before := srv.now()
+	if before == nil {
+		before = &snapshot{}
+	}
+	n := &snapshot{config: cfg, indexes: before.indexes, audiences: make(map[*config.User]*audience)}
+	next := &plan{now: n}
+	for _, options := range cfg.PBXs {
+		p := before.pbx(options.Name)
+		if p != nil {
+			settings, err := backend.Prepare(options)
+			if err != nil {
+				return nil, err
+			}
+			next.kept, next.settings = append(next.kept, p), append(next.settings, settings)
+		} else {
+			p = &pbx{srv: srv, index: n.indexes}
+			var err error
+			if p.Backend, err = backend.New(options, p, srv.log); err != nil {
+				return nil, err
+			}
+			next.added = append(next.added, p)
+			n.indexes++
+		}
+		n.pbxs = append(n.pbxs, p)
+	}
+	for _, p := range before.pbxs {
+		if n.pbx(p.Name()) == nil {
+			next.removed = append(next.removed, p)
+		}
+	}
+	for _, u := range cfg.Users {
+		n.audiences[u] = newAudience(u.Policy.Filters(), n.indexes)
+	}
+	for _, name := range cfg.General.DisabledEvents {
+		if n.unwanted == nil {
+			n.unwanted = make(map[string]bool)
+		}
+		n.unwanted[name] = true
+	}
+	return next, nil
+}
