@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -157,6 +158,8 @@ func TestMergedListsWhileOneRestarts(t *testing.T) {
 			askWhileOneRestarts(tb, p.login(tb, "many"), channels, &lists, &missing, stop)
 		})
 	}()
+	end := sync.OnceFunc(func() { close(stop); <-load })
+	defer end()
 	for range 4 {
 		before := missing.Load()
 		pbxs[2].Kill()
@@ -164,8 +167,7 @@ func TestMergedListsWhileOneRestarts(t *testing.T) {
 		pbxs[2].Start()
 		eventually(t, "north to be back", p.backend("north").Up)
 	}
-	close(stop)
-	<-load
+	end()
 	t.Logf("%d lists, %d without north", lists.Load(), missing.Load())
 	for _, name := range []string{"east", "west"} {
 		if n := p.backend(name).Stats().Losses.Load(); n != 0 {
@@ -266,6 +268,7 @@ func TestListBeforeTheHangup(t *testing.T) {
 			}
 		})
 	}()
+	defer func() { close(stop); <-load }()
 	c := p.login(t, "many", "Events: call")
 	ended := map[string]bool{}
 	hangups, listed, duringOne := 0, 0, 0
@@ -290,8 +293,6 @@ func TestListBeforeTheHangup(t *testing.T) {
 			}
 		}
 	}
-	close(stop)
-	<-load
 	t.Logf("%d channels listed, %d hangups, %d while a list was asked for", listed, hangups, duringOne)
 }
 
