@@ -60,15 +60,19 @@ func BenchmarkMergedList(b *testing.B) {
 	}
 }
 
-// prepareList makes a PBX answer CoreShowChannels with what it answers now, after
-// a time.
+// prepareList makes a PBX answer CoreShowChannels with what it answers now, spread
+// over a time: Asterisk writes each item as soon as it is made.
 func prepareList(b *testing.B, sim *simpbx.PBX, c *caller, making time.Duration) {
 	b.Helper()
 	c.list(b)
 	text := bytes.Clone(c.last)
 	sim.Handle("CoreShowChannels", func(r *simpbx.Request) {
-		r.Sleep(making)
-		r.Write(bytes.ReplaceAll(text, []byte("ActionID: list\r\n"), []byte("ActionID: "+r.ID()+"\r\n")))
+		const steps = 20
+		answer := bytes.ReplaceAll(text, []byte("ActionID: list\r\n"), []byte("ActionID: "+r.ID()+"\r\n"))
+		for i := range steps {
+			r.Sleep(making / steps)
+			r.Write(answer[i*len(answer)/steps : (i+1)*len(answer)/steps])
+		}
 	})
 }
 
