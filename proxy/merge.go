@@ -183,7 +183,8 @@ func mergeAnswers(action string, parts []mergePart) []byte {
 			missing = append(missing, p.name)
 		case ok:
 			lists = append(lists, l)
-		case isFailure(p.answer) && !isEmpty(action, firstFrame(p.answer)):
+		case isFailure(p.answer) && !isEmpty(action, firstFrame(p.answer)),
+			!isFailure(p.answer) && len(p.answer) > len(firstFrame(p.answer)): // it broke off
 			missing = append(missing, p.name)
 			if first == nil {
 				first = p.answer

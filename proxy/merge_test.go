@@ -49,6 +49,8 @@ func TestMergeAnswers(t *testing.T) {
 		{"all fail", "coreshowchannels", []string{"", failure("west", "One"), failure("north", "Two")}, text("Response: Error", "ActionID: 1", "Message: One")},
 		{"empty before failed", "showdialplan", []string{failure("east", "Broken"), failure("west", "Did not find context x"), ""},
 			text("Response: Error", "ActionID: 1", "Message: Did not find context x", "Missing: east,north")},
+		{"one breaks off", "showdialplan", []string{text("Response: Success", "EventList: start", "Server: east") + text("Event: ListDialplan", "Server: east") + failure("east", "Did not find extension x"), channels("west", "1", "a"), channels("north", "0")},
+			merged("1", "east", "a@west")},
 		{"success with nothing", "voicemailuserslist", []string{text("Response: Success", "Message: There are no voicemail users currently defined.", "Server: east"), channels("west", "1", "a"), ""},
 			merged("1", "north", "a@west")},
 		{"nobody", "status", []string{"", "", ""}, ""},

@@ -204,6 +204,11 @@ func TestEveryActionFindsItsOwner(t *testing.T) {
 	}
 }
 
+// hangup is what a PBX, or the proxy, says to a Hangup that names no PBX.
+func hangup(c *amiclient.Client, channel string) string {
+	return header(c.Do("Action: Hangup", "Channel: "+channel), "Message")
+}
+
 // What is born and ends after the first listing is known, too, but nobody teaches
 // the proxy by events of his own.
 func TestOwnersAreLearnedFromEvents(t *testing.T) {
@@ -211,29 +216,26 @@ func TestOwnersAreLearnedFromEvents(t *testing.T) {
 	w.awaitNames("east", "west")
 	w.answerer("Hangup")
 	c := w.login("full", "Events: off")
-	hangup := func(channel string) string {
-		return header(c.Do("Action: Hangup", "Channel: "+channel), "Message")
-	}
 	await := w.awaitEvents("east")
 	w.sims["east"].Event("Newchannel", ami.ClassCall, "Channel", "SIP/new-1", "Uniqueid", "u1", "Linkedid", "u1")
 	w.sims["east"].Event("UserEvent", ami.ClassUser, "UserEvent", "Newchannel", "Channel", "SIP/forged", "Uniqueid", "u2")
 	await(2)
-	if got := hangup("SIP/new-1"); got != "I am east" {
+	if got := hangup(c, "SIP/new-1"); got != "I am east" {
 		t.Error(got)
 	}
-	if got := hangup("SIP/forged"); got != "Server header required" {
+	if got := hangup(c, "SIP/forged"); got != "Server header required" {
 		t.Error(got)
 	}
 	await = w.awaitEvents("east")
 	w.sims["east"].Event("Rename", ami.ClassCall, "Channel", "SIP/new-1", "Newname", "SIP/other", "Uniqueid", "u1")
 	await(1)
-	if got := hangup("SIP/new-1") + hangup("SIP/other"); got != "Server header requiredI am east" {
+	if got := hangup(c, "SIP/new-1") + hangup(c, "SIP/other"); got != "Server header requiredI am east" {
 		t.Error(got)
 	}
 	await = w.awaitEvents("east")
 	w.sims["east"].Event("Hangup", ami.ClassCall, "Channel", "SIP/other", "Uniqueid", "u1")
 	await(1)
-	if got := hangup("SIP/other"); got != "Server header required" {
+	if got := hangup(c, "SIP/other"); got != "Server header required" {
 		t.Error(got)
 	}
 }
@@ -245,22 +247,19 @@ func TestOwnerThatIsAway(t *testing.T) {
 	w.awaitNames("east", "west")
 	w.answerer("Hangup")
 	c := w.login("full", "Events: off")
-	hangup := func(channel string) string {
-		return header(c.Do("Action: Hangup", "Channel: "+channel), "Message")
-	}
 	await := w.awaitEvents("east")
 	w.sims["east"].Event("Newchannel", ami.ClassCall, "Channel", "SIP/new-1", "Uniqueid", "u1", "Linkedid", "u1")
 	await(1)
 	w.take("east")
-	if got := hangup("SIP/new-1"); got != "Server east is not connected" {
+	if got := hangup(c, "SIP/new-1"); got != "Server east is not connected" {
 		t.Error(got)
 	}
-	if got := hangup("PJSIP/idle-00000002"); got != "I am west" {
+	if got := hangup(c, "PJSIP/idle-00000002"); got != "I am west" {
 		t.Error(got)
 	}
 	w.putBack("east")
 	w.awaitNames("east")
-	if got := hangup("SIP/new-1"); got != "Server header required" { // the restart has ended it
+	if got := hangup(c, "SIP/new-1"); got != "Server header required" { // the restart has ended it
 		t.Error(got)
 	}
 }
