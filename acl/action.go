@@ -6,8 +6,8 @@ import "github.com/amiproxy/amiproxy/ami"
 // (manager.c: process_message).
 const denied = "Permission denied"
 
-// May reports whether the user may send the action a, which the PBX gives the
-// given authority: "" if so, else the text for the Message of the error.
+// May says whether the user may send the action a, which the PBX gives the
+// given authority, and why. It allocates nothing for an action that it allows.
 //
 // The user needs any one class of [Policy.Authority]. Then come the tests that
 // the newest Asterisk makes inside of some actions, on the values that Asterisk
@@ -17,21 +17,26 @@ const denied = "Permission denied"
 //
 // May does not look at faults ([ami.Action.Fault]), nor whether the action
 // exists.
-func (p *Policy) May(a *ami.Action, authority ami.Class, d Directories) (refusal string) {
+func (p *Policy) May(a *ami.Action, authority ami.Class, d Directories) Verdict {
 	info, _ := ami.LookupAction(a.Name())
-	if !p.holdsOne(p.authority(info, authority)) {
-		return denied
+	needed := p.authority(info, authority)
+	if !p.holdsOne(needed) {
+		return refused(needs(needed))
 	}
 	if p.hardening && a.HasControl() {
-		return denied
+		return refused("hardening: control character")
 	}
-	if info == nil {
-		return ""
+	if info != nil {
+		if check, ok := checks[info.Name]; ok {
+			if v := check(a, p.write, d); !v.Allowed() {
+				return v
+			}
+		}
 	}
-	if check, ok := checks[info.Name]; ok {
-		return check(a, p.write, d)
+	if needed == ami.ClassNone {
+		return Verdict{Reason: "write: needs nothing"}
 	}
-	return ""
+	return Verdict{Reason: "write"}
 }
 
 // MayList reports whether ListCommands shows the user an action, which the PBX

@@ -32,7 +32,7 @@ func TestMayNeedsAnyClass(t *testing.T) {
 			if test.want {
 				want = ""
 			}
-			if got := p.May(reload, test.authority, debian); got != want {
+			if got := p.May(reload, test.authority, debian).Refusal; got != want {
 				t.Errorf("%s, hardening %v: %q", test.name, hardening, got)
 			}
 			if got := p.MayList("Reload", test.authority); got != test.want {
@@ -40,7 +40,7 @@ func TestMayNeedsAnyClass(t *testing.T) {
 			}
 		}
 	}
-	if got := New(Options{}).May(reload, ami.ClassNone, debian); got != "" {
+	if got := New(Options{}).May(reload, ami.ClassNone, debian).Refusal; got != "" {
 		t.Errorf("without hardening the PBX alone decides: %q", got)
 	}
 }
@@ -110,13 +110,13 @@ func TestAuthorityOfActionsWithoutClass(t *testing.T) {
 			t.Errorf("%s: %v, want %v", info.Name, got, class)
 		}
 		a := ami.NewAction("Action: " + info.Name)
-		if got := hard.May(a, ami.ClassNone, debian) == ""; got != (class == ami.ClassNone) {
+		if got := hard.May(a, ami.ClassNone, debian).Refusal == ""; got != (class == ami.ClassNone) {
 			t.Errorf("May %s: %v", info.Name, got)
 		}
-		if got := New(Options{}).May(a, ami.ClassNone, debian); got != "" {
+		if got := New(Options{}).May(a, ami.ClassNone, debian).Refusal; got != "" {
 			t.Errorf("May %s without hardening: %q", info.Name, got)
 		}
-		if got := New(Options{Write: class, Hardening: true}).May(a, ami.ClassNone, debian); got != "" {
+		if got := New(Options{Write: class, Hardening: true}).May(a, ami.ClassNone, debian).Refusal; got != "" {
 			t.Errorf("May %s with %v: %q", info.Name, class, got)
 		}
 	}
@@ -174,7 +174,7 @@ func TestMayOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := hard.May(a, test.authority, debian); got != test.want {
+		if got := hard.May(a, test.authority, debian).Refusal; got != test.want {
 			t.Errorf("%q, %v: %q", test.text, test.authority, got)
 		}
 	}
@@ -187,15 +187,15 @@ func TestControlCharacters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := hard.May(a, ami.ClassNone, debian); got != "Permission denied" {
+		if got := hard.May(a, ami.ClassNone, debian).Refusal; got != "Permission denied" {
 			t.Errorf("%q: %q", value, got)
 		}
-		if got := soft.May(a, ami.ClassNone, debian); got != "" {
+		if got := soft.May(a, ami.ClassNone, debian).Refusal; got != "" {
 			t.Errorf("%q without hardening: %q", value, got)
 		}
 	}
 	for _, value := range []string{"a\tb", "é", "\xff"} {
-		if got := hard.May(ami.NewAction("Action: QueueStatus", "Queue: "+value), ami.ClassNone, debian); got != "" {
+		if got := hard.May(ami.NewAction("Action: QueueStatus", "Queue: "+value), ami.ClassNone, debian).Refusal; got != "" {
 			t.Errorf("%q: %q", value, got)
 		}
 	}

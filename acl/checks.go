@@ -7,9 +7,9 @@ import (
 )
 
 // check is a test that Asterisk makes inside of an action, after that of the
-// classes: of its sender's other classes, or of its values. It returns
-// Asterisk's text if the action is refused.
-type check func(a *ami.Action, write ami.Class, d Directories) (refusal string)
+// classes: of its sender's other classes, or of its values. A refusal is
+// Asterisk's text.
+type check func(a *ami.Action, write ami.Class, d Directories) Verdict
 
 // checks are those of the newest Asterisk, by the action's name as the table
 // of actions spells it.
@@ -26,18 +26,18 @@ var checks = map[string]check{
 	"UpdateConfig":   checkUpdateConfig,
 }
 
-func checkGetvar(a *ami.Action, write ami.Class, _ Directories) string {
+func checkGetvar(a *ami.Action, write ami.Class, _ Directories) Verdict {
 	if runsCode(a.Get("Variable"), write) {
-		return "GetVar Access Forbidden: Variable"
+		return Verdict{"GetVar Access Forbidden: Variable", "write: needs system for SHELL or EVAL in Variable"}
 	}
-	return ""
+	return Verdict{}
 }
 
-func checkStatus(a *ami.Action, write ami.Class, _ Directories) string {
+func checkStatus(a *ami.Action, write ami.Class, _ Directories) Verdict {
 	if runsCode(a.Get("Variables"), write) {
-		return "Status Access Forbidden: Variables"
+		return Verdict{"Status Access Forbidden: Variables", "write: needs system for SHELL or EVAL in Variables"}
 	}
-	return ""
+	return Verdict{}
 }
 
 // runsCode reports whether a list of variables could run a shell and write
@@ -47,11 +47,11 @@ func runsCode(variables string, write ami.Class) bool {
 		(strings.Contains(variables, "SHELL") || strings.Contains(variables, "EVAL"))
 }
 
-func checkCommand(a *ami.Action, _ ami.Class, _ Directories) string {
+func checkCommand(a *ami.Action, _ ami.Class, _ Directories) Verdict {
 	if blacklisted(a.Get("Command")) {
-		return "Command blacklisted"
+		return Verdict{"Command blacklisted", "Asterisk: no user may send this Command"}
 	}
-	return ""
+	return Verdict{}
 }
 
 // blacklist are the first two words of what no Command may run, whoever sends

@@ -11,11 +11,17 @@ import (
 // looking at other headers, whose errors therefore come first (manager.c:
 // action_originate). Of these a priority that is a label cannot be told from
 // here.
-func checkOriginate(a *ami.Action, write ami.Class, _ Directories) string {
+func checkOriginate(a *ami.Action, write ami.Class, _ Directories) Verdict {
 	app := a.Get("Application")
 	if app == "" || mayRun(app, a.Get("Data"), write) {
-		return ""
+		return Verdict{}
 	}
+	return Verdict{originateRefusal(a), "write: needs system (agi for an AGI of Queue) for this Application or Data"}
+}
+
+// originateRefusal is the text for an Originate whose Application or Data is
+// refused.
+func originateRefusal(a *ami.Action) string {
 	channel, timeout := a.Get("Channel"), a.Get("Timeout")
 	switch {
 	case len(a.Get("ChannelId")) > maxUniqueid || len(a.Get("OtherChannelId")) > maxUniqueid:

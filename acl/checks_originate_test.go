@@ -18,7 +18,7 @@ const (
 
 func mayOriginate(write ami.Class, lines ...string) string {
 	lines = append([]string{"Action: Originate", "Channel: Local/1@default"}, lines...)
-	return New(Options{Write: write}).May(ami.NewAction(lines...), ami.ClassOriginate, debian)
+	return New(Options{Write: write}).May(ami.NewAction(lines...), ami.ClassOriginate, debian).Refusal
 }
 
 // The rules that a single class decides: originate does not do, system does.
@@ -180,11 +180,11 @@ func TestOriginateEarlierErrors(t *testing.T) {
 	p := New(Options{Write: originate})
 	for _, test := range tests {
 		lines := []string{"Action: Originate", "Channel: " + test.channel, "Timeout: " + test.timeout}
-		if got := p.May(ami.NewAction(append(lines, "Application: System")...), originate, debian); got != test.want {
+		if got := p.May(ami.NewAction(append(lines, "Application: System")...), originate, debian).Refusal; got != test.want {
 			t.Errorf("%.20q, %q: %q", test.channel, test.timeout, got)
 		}
 		// An application that may run is left to the PBX, faults and all.
-		if got := p.May(ami.NewAction(append(lines, "Application: NoOp")...), originate, debian); got != "" {
+		if got := p.May(ami.NewAction(append(lines, "Application: NoOp")...), originate, debian).Refusal; got != "" {
 			t.Errorf("%.20q, %q, NoOp: %q", test.channel, test.timeout, got)
 		}
 	}
@@ -216,25 +216,25 @@ func TestVariables(t *testing.T) {
 			}
 			for _, hardening := range []bool{false, true} {
 				p := New(Options{Write: ami.ClassAll &^ ami.ClassSystem, Hardening: hardening})
-				if got := p.May(a, reads, debian); got != want {
+				if got := p.May(a, reads, debian).Refusal; got != want {
 					t.Errorf("%s %s: %q", test.action, value, got)
 				}
 			}
-			if got := New(Options{Write: reads | ami.ClassSystem}).May(a, reads, debian); got != "" {
+			if got := New(Options{Write: reads | ami.ClassSystem}).May(a, reads, debian).Refusal; got != "" {
 				t.Errorf("%s %s with system: %q", test.action, value, got)
 			}
 			// The class comes first.
-			if got := New(Options{Write: ami.ClassAgent}).May(a, reads, debian); got != "Permission denied" {
+			if got := New(Options{Write: ami.ClassAgent}).May(a, reads, debian).Refusal; got != "Permission denied" {
 				t.Errorf("%s %s with agent: %q", test.action, value, got)
 			}
 		}
 		// The other action's header means nothing.
 		a := ami.NewAction("Action: "+test.action, "Variabl: SHELL", "Variablesx: SHELL")
-		if got := New(Options{Write: reads}).May(a, reads, debian); got != "" {
+		if got := New(Options{Write: reads}).May(a, reads, debian).Refusal; got != "" {
 			t.Errorf("%s: %q", test.action, got)
 		}
 	}
-	if got := New(Options{Write: reads}).May(ami.NewAction("Action: Setvar", "Variable: SHELL(x)"), reads, debian); got != "" {
+	if got := New(Options{Write: reads}).May(ami.NewAction("Action: Setvar", "Variable: SHELL(x)"), reads, debian).Refusal; got != "" {
 		t.Errorf("Setvar: %q", got) // Asterisk has no such test there
 	}
 }

@@ -61,18 +61,18 @@ func TestCommandBlacklist(t *testing.T) {
 		}
 		for _, write := range []ami.Class{ami.ClassCommand, ami.ClassAll} {
 			p := New(Options{Write: write})
-			if got := p.May(ami.NewAction("Action: command", "Command: "+command), ami.ClassCommand, debian); got != text {
+			if got := p.May(ami.NewAction("Action: command", "Command: "+command), ami.ClassCommand, debian).Refusal; got != text {
 				t.Errorf("%q with %v: %q", command, write, got)
 			}
 		}
 	}
 	// The class comes first, and the first header counts.
 	a := ami.NewAction("Action: Command", "Command: module load", "Command: core show version")
-	if got := New(Options{Write: ami.ClassCall}).May(a, ami.ClassCommand, debian); got != "Permission denied" {
+	if got := New(Options{Write: ami.ClassCall}).May(a, ami.ClassCommand, debian).Refusal; got != "Permission denied" {
 		t.Errorf("without the class: %q", got)
 	}
 	a = ami.NewAction("Action: Command", "Command: core show version", "Command: module load")
-	if got := New(Options{Write: ami.ClassCommand}).May(a, ami.ClassCommand, debian); got != "" {
+	if got := New(Options{Write: ami.ClassCommand}).May(a, ami.ClassCommand, debian).Refusal; got != "" {
 		t.Errorf("a second Command: %q", got)
 	}
 }
@@ -144,7 +144,7 @@ func FuzzChecks(f *testing.F) {
 		p := New(Options{Write: write})
 		refused := func(lines ...string) (*ami.Action, bool) {
 			a := ami.NewAction(lines...)
-			return a, p.May(a, ami.ClassNone, debian) != ""
+			return a, p.May(a, ami.ClassNone, debian).Refusal != ""
 		}
 		same := func(action string, got, want bool) {
 			if got != want {

@@ -17,8 +17,8 @@
 //	if !p.Admits(remote) || !p.CheckSecret(a.Get("Secret")) {
 //		… Authentication failed
 //	}
-//	if refusal := p.May(a, authority, directories); refusal != "" {
-//		… Response: Error, Message: refusal
+//	if v := p.May(a, authority, directories); !v.Allowed() {
+//		… Response: Error, Message: v.Refusal
 //	}
 //	if p.Sees(mask, frame.Class()) && p.Filters().Pass(frame) {
 //		… the event is for this session

@@ -34,10 +34,11 @@ func ExamplePolicy_May() {
 	} {
 		a := ami.NewAction(lines...)
 		info, _ := ami.LookupAction(a.Name()) // or what the PBX says of it
-		fmt.Printf("%q\n", p.May(a, info.Classes, acl.Directories{Config: "/etc/asterisk"}))
+		v := p.May(a, info.Classes, acl.Directories{Config: "/etc/asterisk"})
+		fmt.Printf("%q %s\n", v.Refusal, v.Reason)
 	}
 	// Output:
-	// ""
-	// "Originate Access Forbidden: app or data blacklisted"
-	// "Permission denied"
+	// "" write
+	// "Originate Access Forbidden: app or data blacklisted" write: needs system (agi for an AGI of Queue) for this Application or Data
+	// "Permission denied" write: needs agent
 }

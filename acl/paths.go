@@ -14,9 +14,9 @@ type Directories struct {
 	Config, Modules string
 }
 
-const (
-	escalated     = "File requires escalated privileges"
-	foreignModule = "Module must be in the configured modules directory."
+var (
+	outside       = Verdict{"File requires escalated privileges", "the file is outside of the PBX's configuration directory"}
+	foreignModule = Verdict{"Module must be in the configured modules directory.", "the module is outside of the PBX's modules directory"}
 )
 
 // These tests are made on the names alone. Asterisk makes them on what a name
@@ -26,45 +26,45 @@ const (
 
 // checkConfigFile is for a file that the action reads (manager.c:
 // is_restricted_file). One that the action lacks is the PBX's to miss.
-func checkConfigFile(a *ami.Action, _ ami.Class, d Directories) string {
+func checkConfigFile(a *ami.Action, _ ami.Class, d Directories) Verdict {
 	if name := a.Get("Filename"); name != "" && !inside(d.Config, d.configPath(name)) {
-		return escalated
+		return outside
 	}
-	return ""
+	return Verdict{}
 }
 
-func checkUpdateConfig(a *ami.Action, _ ami.Class, d Directories) string {
+func checkUpdateConfig(a *ami.Action, _ ami.Class, d Directories) Verdict {
 	from, to := a.Get("SrcFilename"), a.Get("DstFilename")
 	if from == "" || to == "" {
-		return ""
+		return Verdict{}
 	}
 	if !inside(d.Config, d.configPath(from)) || !inside(d.Config, d.configPath(to)) {
-		return escalated
+		return outside
 	}
-	return ""
+	return Verdict{}
 }
 
 // checkCreateConfig looks at the directory that the file is to be in, since
 // the file is not there yet (manager.c: action_createconfig).
-func checkCreateConfig(a *ami.Action, _ ami.Class, d Directories) string {
+func checkCreateConfig(a *ami.Action, _ ami.Class, d Directories) Verdict {
 	name := a.Get("Filename")
 	if name == "" {
-		return ""
+		return Verdict{}
 	}
 	file := d.configPath(name)
 	if !inside(d.Config, file[:strings.LastIndexByte(file, '/')]) {
-		return escalated
+		return outside
 	}
-	return ""
+	return Verdict{}
 }
 
 // checkModuleLoad is manager.c: file_in_modules_dir. Without a LoadType
 // nothing is done but to complain, which the PBX does twice.
-func checkModuleLoad(a *ami.Action, _ ami.Class, d Directories) string {
+func checkModuleLoad(a *ami.Action, _ ami.Class, d Directories) Verdict {
 	if a.Get("LoadType") != "" && !inside(d.Modules, d.Modules+"/"+strip(a.Get("Module"))) {
 		return foreignModule
 	}
-	return ""
+	return Verdict{}
 }
 
 // configPath is the path that Asterisk makes of the name of a file.

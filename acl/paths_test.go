@@ -32,7 +32,7 @@ func leaves(name string) bool {
 }
 
 func mayFile(d Directories, lines ...string) string {
-	return New(Options{Write: ami.ClassConfig}).May(ami.NewAction(lines...), ami.ClassConfig, d)
+	return New(Options{Write: ami.ClassConfig}).May(ami.NewAction(lines...), ami.ClassConfig, d).Refusal
 }
 
 func TestConfigFiles(t *testing.T) {
@@ -89,7 +89,7 @@ func TestConfigFiles(t *testing.T) {
 		}
 		// No right does away with the test.
 		a := ami.NewAction("Action: GetConfig", "Filename: "+name)
-		if got := New(Options{Write: ami.ClassAll}).May(a, ami.ClassConfig, debian); got != want {
+		if got := New(Options{Write: ami.ClassAll}).May(a, ami.ClassConfig, debian).Refusal; got != want {
 			t.Errorf("GetConfig of %.40q with all rights: %q", name, got)
 		}
 	}
@@ -151,11 +151,11 @@ func TestModuleLoad(t *testing.T) {
 	for _, test := range tests {
 		a := ami.NewAction("Action: ModuleLoad", "LoadType: "+test.kind, "Module: "+test.module, "Module: ../x.so")
 		for _, write := range []ami.Class{ami.ClassSystem, ami.ClassAll} {
-			if got := New(Options{Write: write}).May(a, ami.ClassSystem, debian); got != test.want {
+			if got := New(Options{Write: write}).May(a, ami.ClassSystem, debian).Refusal; got != test.want {
 				t.Errorf("%s %q: %q", test.kind, test.module, got)
 			}
 		}
-		if got := New(Options{Write: ami.ClassSystem}).May(a, ami.ClassSystem, Directories{Config: "/"}); (got == "") != (test.kind == "") {
+		if got := New(Options{Write: ami.ClassSystem}).May(a, ami.ClassSystem, Directories{Config: "/"}).Refusal; (got == "") != (test.kind == "") {
 			t.Errorf("%s %q without a directory: %q", test.kind, test.module, got)
 		}
 	}
@@ -197,9 +197,9 @@ func TestInsideIsRealpath(t *testing.T) {
 func TestDirectoriesNotKnown(t *testing.T) {
 	unknown := Directories{Config: "/\x00", Modules: "/\x00"}
 	for name, want := range map[string]string{
-		"queues.conf": "", "a/b.conf": "", "/etc/asterisk/queues.conf": escalated, "../queues.conf": escalated, "/": escalated, "//": escalated, "a/../../x": escalated,
+		"queues.conf": "", "a/b.conf": "", "/etc/asterisk/queues.conf": outside.Refusal, "../queues.conf": outside.Refusal, "/": outside.Refusal, "//": outside.Refusal, "a/../../x": outside.Refusal,
 	} {
-		if got := checkConfigFile(ami.NewAction("Action: GetConfig", "Filename: "+name), 0, unknown); got != want {
+		if got := checkConfigFile(ami.NewAction("Action: GetConfig", "Filename: "+name), 0, unknown).Refusal; got != want {
 			t.Errorf("%s: %q", name, got)
 		}
 	}

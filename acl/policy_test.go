@@ -272,7 +272,7 @@ func TestNoAllocations(t *testing.T) {
 	check("MayList", func() bool { return p.MayList("PJSIPShowRegistrationsOutbound", ami.ClassReporting) })
 	for name, a := range actions {
 		check("May "+name, func() bool {
-			return p.May(a, ami.ClassOriginate|ami.ClassReporting, debian) == ""
+			return p.May(a, ami.ClassOriginate|ami.ClassReporting, debian).Refusal == ""
 		})
 	}
 }
@@ -283,7 +283,7 @@ func BenchmarkMay(b *testing.B) {
 		"Application: Queue", "Data: support,,,,30")
 	b.ReportAllocs()
 	for b.Loop() {
-		if p.May(a, ami.ClassOriginate, debian) != "" {
+		if p.May(a, ami.ClassOriginate, debian).Refusal != "" {
 			b.Fatal("refused")
 		}
 	}

@@ -78,14 +78,15 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	case refusal != "":
 		return s.refuse(a, refusal)
 	}
+	var verdict acl.Verdict
 	if r.to != nil {
-		refusal = s.mayAt(r.to, a, name)
+		verdict = s.mayAt(r.to, a, name)
 	} else {
-		r.merged, refusal = s.mayAtAny(r.merged, a, name)
+		r.merged, verdict = s.mayAtAny(r.merged, a, name)
 	}
 	switch {
-	case refusal != "":
-		return s.refuse(a, refusal)
+	case !verdict.Allowed():
+		return s.refuse(a, verdict.Refusal)
 	case s.pending() >= s.srv.general().PendingLimit:
 		return s.refuse(a, "Too many actions in flight")
 	case r.to != nil:
@@ -96,11 +97,11 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	return true
 }
 
-// mayAt says why the action may not be sent to a PBX, "" if it may.
-func (s *Session) mayAt(v *view, a *ami.Action, name string) (refusal string) {
+// mayAt says whether the action may be sent to a PBX.
+func (s *Session) mayAt(v *view, a *ami.Action, name string) acl.Verdict {
 	class, ok := v.Authority().Class(name)
 	if !ok {
-		return unknownAction(a.Name())
+		return acl.Verdict{Refusal: unknownAction(a.Name()), Reason: "the PBX has no such action"}
 	}
 	return s.policy().May(a, class, acl.Directories(v.Directories()))
 }

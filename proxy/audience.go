@@ -214,10 +214,10 @@ func (s *Session) addFilter(a *ami.Action) bool {
 // every PBX of the session that has it.
 func (s *Session) mayDo(a *ami.Action) (refusal string) {
 	info, _ := ami.LookupAction(a.Name())
-	refusal = s.policy().May(a, info.Classes, acl.Directories{})
+	refusal = s.policy().May(a, info.Classes, acl.Directories{}).Refusal
 	for _, v := range s.views {
 		if class, ok := v.Authority().Class(a.Name()); ok && refusal == "" {
-			refusal = s.policy().May(a, class, acl.Directories{})
+			refusal = s.policy().May(a, class, acl.Directories{}).Refusal
 		}
 	}
 	return refusal

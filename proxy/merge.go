@@ -8,27 +8,29 @@ import (
 	"sync"
 	"time"
 
+	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
 )
 
 // mayAtAny leaves of some PBXes those that have the action and may be sent it;
 // a refusal is that of the first, if there is none.
-func (s *Session) mayAtAny(views []*view, a *ami.Action, name string) (may []*view, refusal string) {
+func (s *Session) mayAtAny(views []*view, a *ami.Action, name string) (may []*view, verdict acl.Verdict) {
 	for _, v := range views {
 		if _, ok := v.Authority().Class(name); !ok {
 			continue
 		}
-		if r := s.mayAt(v, a, name); r == "" {
+		switch at := s.mayAt(v, a, name); {
+		case at.Allowed():
+			if len(may) == 0 {
+				verdict = at
+			}
 			may = append(may, v)
-		} else if refusal == "" {
-			refusal = r
+		case len(may) == 0 && verdict.Allowed():
+			verdict = at
 		}
 	}
-	if len(may) > 0 {
-		refusal = ""
-	}
-	return may, refusal
+	return may, verdict
 }
 
 // merge is a list action that several PBXes are answering.
