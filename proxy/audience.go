@@ -23,7 +23,7 @@ type audience struct {
 	// again is what was spent on events that were let through before this
 	// audience was there; guarded by Session.mu.
 	again filtering
-	// verdicts are on the latest event of each PBX. The element of a PBX is
+	// verdicts are on the latest event of each source. The element of a source is
 	// owned by the goroutine that hands out its events.
 	verdicts []verdict
 }
@@ -74,12 +74,12 @@ func (a *audience) and(more *acl.Filters, pbxs int) *audience {
 }
 
 // gets reports whether the audience gets the frame, which is the event v in
-// the form given. It is only for the goroutine that hands out the PBX's events.
+// the form given. It is only for the goroutine that hands out the source's events.
 func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 	if a == nil {
 		return true
 	}
-	last := &a.verdicts[v.pbx.index]
+	last := &a.verdicts[v.from.index]
 	if last.event != v.number {
 		*last = verdict{event: v.number}
 	}
@@ -90,7 +90,7 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 		if a.filters.Pass(frame) {
 			*known = yes
 		}
-		v.pbx.filtering.charge(time.Since(start), a.worst(frame))
+		v.from.filtering.charge(time.Since(start), a.worst(frame))
 	}
 	return *known == yes
 }

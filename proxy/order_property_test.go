@@ -163,7 +163,7 @@ func (d *desk) event(pbx int) {
 		after: slices.Clone(d.sent[pbx]),
 	}
 	d.events = append(d.events, e)
-	d.s.putEvent(&event{pbx: pbx, class: ami.ClassCall, frame: []byte(e.text)})
+	d.s.putEvent(&event{source: pbx, class: ami.ClassCall, frame: []byte(e.text)})
 }
 
 // check judges what was written.
@@ -334,7 +334,7 @@ func TestEventsWaitForAListThatWaits(t *testing.T) {
 		list := &slot{pbx: 1, progress: sentAction(true)}
 		s.add(slow)
 		s.add(list)
-		s.putEvent(&event{pbx: 1, class: ami.ClassCall, frame: []byte("event ")})
+		s.putEvent(&event{source: 1, class: ami.ClassCall, frame: []byte("event ")})
 		s.fill(list, []byte("list "))
 		time.Sleep(time.Minute)
 		s.putEvent(&event{class: ami.ClassCall, frame: []byte("other ")})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,40 +14,11 @@ import (
 // pbx is a PBX and the sessions that see it. It hands the PBX's events to them.
 type pbx struct {
 	*backend.Backend
-	srv   *Server
-	index int // no other PBX has it, nor will have it
+	source
 	// cancel ends the backend. It is set when that is started.
 	cancel context.CancelCauseFunc
 	// removed: it is no longer in the configuration and about to end.
 	removed atomic.Bool
-
-	// mu guards sessions. It is held while events are handed out, and comes
-	// before Session.mu.
-	mu       sync.RWMutex
-	sessions []*Session
-
-	// Owned by the goroutine that hands out the events
-	events    uint64    // so many so far
-	filtering filtering // by filters of sessions
-}
-
-func (p *pbx) subscribe(s *Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sessions = append(p.sessions, s)
-}
-
-func (p *pbx) unsubscribe(s *Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i, other := range p.sessions {
-		if other == s {
-			last := len(p.sessions) - 1
-			p.sessions[i], p.sessions[last] = p.sessions[last], nil
-			p.sessions = p.sessions[:last]
-			return
-		}
-	}
 }
 
 // start connects to the PBX, until it is removed or the server ends.
@@ -92,65 +62,8 @@ func (p *pbx) tellRemoved(why string, sessions ...*Session) {
 	}
 }
 
-// Event gives an event to every session that may see it: the same bytes to all
-// who are to get the same.
-func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
-	now := p.srv.now()
-	if now.disables(e.Frame) {
-		return
-	}
-	p.events++
-	v := variants{pbx: p, event: e, number: p.events, original: e.Frame}
-	if now.config.General.TimestampEvents {
-		v.original = stamped(e.Frame, time.Now())
-	}
-	out := event{pbx: p.index, class: e.Class}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for _, s := range p.sessions {
-		if !s.sees(e.Class) {
-			continue
-		}
-		named := e.Owner != nil && s.knows(e.Owner.(*Session))
-		out.frame, out.passed = v.frame(s.tagged, named), s.audience.Load()
-		switch {
-		case !p.filtering.affords(out.passed.worst(out.frame)):
-			s.abort(reasonFilters)
-		case out.passed.gets(&v, s.tagged, named, out.frame):
-			s.putEvent(&out)
-		}
-	}
-}
-
-// variants are the forms of one event, each made when it is first needed:
-// with Server or without, with an ActionID or without.
-type variants struct {
-	pbx      *pbx
-	event    *backend.Event
-	number   uint64
-	original ami.Frame
-	frames   [2][2][]byte
-}
-
-func (v *variants) frame(tagged, named bool) []byte {
-	frame := &v.frames[index(tagged)][index(named)]
-	if *frame != nil {
-		return *frame
-	}
-	rewrite := ami.Rewrite{ID: v.event.ID}
-	if named {
-		rewrite.NewID = v.event.OwnerID
-	}
-	if tagged {
-		rewrite.Server = v.pbx.Name()
-	}
-	if rewrite == (ami.Rewrite{}) {
-		*frame = v.original
-	} else {
-		*frame = rewrite.Append(make([]byte, 0, len(v.original)+64), v.original)
-	}
-	return *frame
-}
+// Event gives an event to every session that may see it.
+func (p *pbx) Event(_ *backend.Backend, e *backend.Event) { p.handOut(e, p.Name()) }
 
 // stamped returns an event with a Timestamp, as timestampevents makes it
 // (manager.c: __manager_event_sessions_va): behind Privilege, seconds and
@@ -201,7 +114,7 @@ func (p *pbx) tell(s *Session, frame []byte, unwanted, lost bool) {
 	if lost && s.user.CloseWhenPBXLost && !s.tagged {
 		s.endWith(reasonPBXLost)
 	} else if a := s.audience.Load(); !unwanted && s.sees(ami.ClassNone) && a.passes(frame) {
-		s.putEvent(&event{pbx: p.index, class: ami.ClassNone, frame: frame, passed: a})
+		s.putEvent(&event{source: p.index, class: ami.ClassNone, frame: frame, passed: a})
 	}
 }
 

@@ -89,7 +89,7 @@ func (sl *slot) at(pbx int, far func(progress) bool) bool {
 
 // event is an event on its way to a session.
 type event struct {
-	pbx    int
+	source int // source.index
 	class  ami.Class
 	frame  []byte
 	passed *audience // whose filters let it through
@@ -238,7 +238,7 @@ func (s *Session) queueLocked(sl *slot) {
 func (s *Session) putEvent(e *event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	after := s.lastSentLocked(e.pbx)
+	after := s.lastSentLocked(e.source)
 	if after == nil {
 		s.queueEventLocked(e)
 		return
@@ -318,7 +318,7 @@ func (s *Session) releaseOld() {
 		if wait > 0 {
 			next = min(next, wait)
 		}
-		return wait <= 0 && !listing[e.pbx]
+		return wait <= 0 && !listing[e.source]
 	})
 	if len(s.held) > 0 {
 		s.armLocked(max(next, holdGrain))

@@ -70,7 +70,7 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 			}
 			next.kept, next.settings = append(next.kept, p), append(next.settings, settings)
 		} else {
-			p = &pbx{srv: srv, index: n.indexes}
+			p = &pbx{source: source{srv: srv, index: n.indexes}}
 			var err error
 			if p.Backend, err = backend.New(options, p, srv.log); err != nil {
 				return nil, err
