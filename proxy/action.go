@@ -44,7 +44,7 @@ func (s *Session) handleStranger(a *ami.Action, name string) bool {
 	switch name {
 	case "login", "challenge":
 		if s.srv.inUse(a.Get("Username")) {
-			return s.refuseLogin(a, textInUse, reasonLoginInUse)
+			return s.settle(a, fateInUse)
 		}
 	case "logoff":
 	default:

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/config"
 	"github.com/amiproxy/amiproxy/internal/queue"
 )
 
@@ -17,46 +19,66 @@ import (
 // process_message), which also hides how far it got.
 const refusalDelay = time.Second
 
+// fate is what became of a login. It is a closed list: log value and, later,
+// metric label.
+type fate string
+
+const (
+	fateAccepted    fate = "accepted"
+	fateNoUser      fate = "no such user"
+	fateNotAdmitted fate = "address not permitted"
+	fateNoSecret    fate = "user without a secret"
+	fateWrongSecret fate = "wrong secret"
+	fateWrongKey    fate = "wrong key to the challenge"
+	fateNoChallenge fate = "MD5 without a challenge or a key"
+	fateInUse       fate = "already in use"
+)
+
 // login is the action Login (manager.c: action_login, authenticate).
 func (s *Session) login(a *ami.Action) bool {
 	if s.user != nil {
 		s.reply(a.ID() != "", ami.AppendResponse(nil, "Success", a.ID(), "Already authenticated"))
 		return true
 	}
-	username := a.Get("Username")
-	switch known, admitted, right, free := s.tryLogin(a, username); {
-	case !known || !admitted || !right:
-		s.log.Warn("login refused", zap.String("username", username),
-			zap.Bool("known", known), zap.Bool("admitted", admitted))
-		return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
-	case !free:
+	return s.settle(a, s.tryLogin(a))
+}
+
+// settle is where the fate of every login, and of a Challenge that is refused
+// for its user, is known. It returns false if the session takes no more.
+func (s *Session) settle(a *ami.Action, f fate) bool {
+	switch f {
+	case fateAccepted:
+		if s.user.DisplayConnects {
+			s.log.Info("logged in")
+		}
+		return true
+	case fateInUse:
+		s.logRefused(zap.InfoLevel, a, f)
 		return s.refuseLogin(a, textInUse, reasonLoginInUse)
 	}
-	if s.user.DisplayConnects {
-		s.log.Info("logged in")
-	}
-	return true
+	s.logRefused(zap.WarnLevel, a, f)
+	return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
+}
+
+// logRefused tells of a refused login. What the client wrote comes last, so that
+// none of it can pass for the rest of the line.
+func (s *Session) logRefused(level zapcore.Level, a *ami.Action, f fate) {
+	s.log.Log(level, "login refused", zap.String("why", string(f)), zap.String("username", a.Get("Username")))
 }
 
 // tryLogin logs the client in if it is a user that may, all by the same
-// configuration. free says that the user may log in once more.
-func (s *Session) tryLogin(a *ami.Action, username string) (known, admitted, right, free bool) {
+// configuration.
+func (s *Session) tryLogin(a *ami.Action) fate {
 	s.srv.changing.RLock()
 	defer s.srv.changing.RUnlock()
 	now := s.srv.now()
+	username := a.Get("Username")
 	user := now.user(username)
-	policy := acl.Nobody()
-	if user != nil {
-		policy = user.Policy
+	if f := s.judge(a, user); f != fateAccepted {
+		return f
 	}
-	if strings.EqualFold(a.Get("AuthType"), "MD5") {
-		right = policy.CheckKey(s.challenge, a.Get("Key"))
-	} else {
-		right = policy.CheckSecret(a.Get("Secret"))
-	}
-	known, admitted = user != nil, policy.Admits(s.remote.Addr())
-	if !known || !admitted || !right || !s.srv.logIn(s, user, username) {
-		return known, admitted, right, false
+	if !s.srv.logIn(s, user, username) {
+		return fateInUse
 	}
 	s.user = user
 	s.rights.Store(user)
@@ -64,7 +86,43 @@ func (s *Session) tryLogin(a *ami.Action, username string) (known, admitted, rig
 	s.raw.SetReadDeadline(time.Time{})
 	s.keepEnd()
 	s.welcome(a, now)
-	return true, true, true, true
+	return fateAccepted
+}
+
+// judge says whether the client has shown that it is the user, nil if there is
+// none of that name, and comes from where it may. All tests are made whatever
+// the first of them says, so that the time they take does not tell it.
+func (s *Session) judge(a *ami.Action, user *config.User) fate {
+	policy := acl.Nobody()
+	if user != nil {
+		policy = user.Policy
+	}
+	admitted := policy.Admits(s.remote.Addr())
+	proof := s.checkSecret(a, policy)
+	switch {
+	case user == nil:
+		return fateNoUser
+	case !admitted:
+		return fateNotAdmitted
+	case !policy.HasSecret():
+		return fateNoSecret
+	}
+	return proof
+}
+
+// checkSecret tests what the client offers as its secret, or as the key to its
+// challenge.
+func (s *Session) checkSecret(a *ami.Action, policy *acl.Policy) fate {
+	key := a.Get("Key")
+	switch md5 := strings.EqualFold(a.Get("AuthType"), "MD5"); {
+	case md5 && policy.CheckKey(s.challenge, key), !md5 && policy.CheckSecret(a.Get("Secret")):
+		return fateAccepted
+	case md5 && (s.challenge == "" || key == ""):
+		return fateNoChallenge
+	case md5:
+		return fateWrongKey
+	}
+	return fateWrongSecret
 }
 
 // welcome answers a login that succeeded, and opens the session to events.

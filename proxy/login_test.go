@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -244,21 +246,56 @@ func TestOlderVersion(t *testing.T) {
 	}
 }
 
-// What a client says ends up in the log as data, never as a line of its own.
-func TestLoginLog(t *testing.T) {
-	w := newWorld(t, setup{})
-	c := w.dial()
-	c.Send("Action: Login", "Username: x\x01\x1b[31m", "Secret: typed-secret")
-	c.ExpectNext("Message: Authentication failed")
-	c.ExpectClosed()
-	w.awaitReason(reasonLoginFailed)
+// The log tells why a login was refused, which the client is not told, and has
+// what a client says as data, never as a line of its own.
+func TestLoginRefusedLog(t *testing.T) {
+	w := newWorld(t, setup{users: onceUsers + `
+[away]
+secret = away-secret
+deny = 0.0.0.0/0
+[silent]
+read = all
+`})
+	w.login("once")
+	var want []string
+	for _, test := range []struct {
+		why   fate
+		lines []string
+	}{
+		{fateNoUser, []string{"Username: x\x01\x1b[31m", "Secret: typed-secret"}},
+		{fateNoUser, []string{"Username: "}},
+		{fateNotAdmitted, []string{"Username: away", "Secret: away-secret"}},
+		{fateNotAdmitted, []string{"Username: away", "Secret: typed-secret"}},
+		{fateNoSecret, []string{"Username: silent"}},
+		{fateWrongSecret, []string{"Username: full", "Secret: typed-secret"}},
+		{fateNoChallenge, []string{"Username: full", "AuthType: MD5", "Secret: full-secret"}},
+		{fateWrongKey, []string{"Username: full", "AuthType: md5", "Key: typed-secret"}},
+		{fateInUse, []string{"Username: ONCE", "Secret: typed-secret"}},
+	} {
+		want = append(want, string(test.why)+": "+strings.TrimPrefix(test.lines[0], "Username: "))
+		c := w.dial()
+		if test.why == fateWrongKey {
+			c.Send("Action: Challenge", "AuthType: MD5")
+			c.ExpectNext("Response: Success")
+		}
+		c.Send(append([]string{"Action: Login"}, test.lines...)...)
+		message := "Message: Authentication failed"
+		if test.why == fateInUse {
+			message = "Message: Login Already In Use"
+		}
+		defer c.ExpectClosed()
+		defer c.ExpectNext(message)
+	}
+	var got []string
+	eventually(t, "all are refused", func() bool { return w.logs.FilterMessage("login refused").Len() == len(want) })
 	for _, e := range w.logs.FilterMessage("login refused").All() {
-		if m := e.ContextMap(); m["known"] != false || m["username"] != "x\x01\x1b[31m" {
-			t.Errorf("%v", m)
-		}
-		if strings.Contains(e.Message, "x") {
-			t.Error(e.Message)
-		}
+		m := e.ContextMap()
+		got = append(got, fmt.Sprint(m["why"], ": ", m["username"]))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the log has %q, want %q", got, want)
 	}
 }
 
