@@ -28,6 +28,8 @@ var (
 	// ErrBusy: the action was not sent, since no link became free in time, or as
 	// many as Options.PendingLimit were pending already.
 	ErrBusy = errors.New("is busy")
+	// ErrWithdrawn: the action was not sent, since it was withdrawn before its turn.
+	ErrWithdrawn = errors.New("withdrawn")
 	// ErrTooLong: the answer broke Options.AnswerLimit and was thrown away.
 	ErrTooLong = errors.New("answer too long")
 )

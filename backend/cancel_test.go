@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,47 @@ func TestCloseStream(t *testing.T) {
 			}
 		}
 		w.want(w.got(w.send(sent, "Action: Setvar")), "error: is not connected")
+		w.stop()
+	})
+}
+
+// What is withdrawn is not sent, is answered in its turn, and gives others the way.
+func TestWithdraw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Links: 2})
+		w.start()
+		w.pbx.Forget()
+		_, open := w.gate("Setvar")
+		one, reserved, other := w.b.NewStream(nil), w.b.NewStream(nil), w.b.NewStream(nil)
+		var order []string
+		send := func(s *Stream, lines ...string) {
+			err := s.Do(Request{Action: ami.NewAction(lines...), Done: func(a Answer) { order = append(order, show(a)) }})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		send(one, "Action: Setvar")
+		send(one, "Action: Command", "Command: a")
+		send(one, "Action: Getvar", "Variable: A")
+		send(one, "Action: Command", "Command: b")
+		answered := w.send(reserved, "Action: Command", "Command: c")
+		last := w.send(other, "Action: Getvar", "Variable: B")
+		synctest.Wait()
+		for _, s := range []*Stream{one, reserved, other} {
+			s.Withdraw(func(a *ami.Action) bool { return a.Name() == "Command" })
+		}
+		synctest.Wait()
+		w.want(w.got(answered), "error: withdrawn")
+		if len(w.received("Getvar")) != 1 || len(order) != 0 {
+			t.Errorf("the link was not released, or it is out of order: %q", order)
+		}
+		open()
+		w.got(last)
+		synctest.Wait()
+		w.want(strings.Join(order, " "), "Response: Success|Message: done| error: withdrawn Response: Success|Variable: A|Value: | error: withdrawn")
+		if n := w.b.Pending(); n != 0 || len(w.received("Command")) != 0 {
+			t.Errorf("%d pending, %d withdrawn ones sent", n, len(w.received("Command")))
+		}
 		w.stop()
 	})
 }

@@ -45,8 +45,8 @@ type Answer struct {
 	// Bytes are the frames of the answer in order, as the client is to get
 	// them. They belong to the receiver of the answer.
 	Bytes []byte
-	// Err is one of ErrDown, ErrLost, ErrTimeout, ErrBusy and ErrTooLong if
-	// there is no answer.
+	// Err is one of ErrDown, ErrLost, ErrTimeout, ErrBusy, ErrWithdrawn and
+	// ErrTooLong if there is no answer.
 	Err error
 }
 
@@ -86,6 +86,8 @@ type pending struct {
 	link     *link     // once it is sent
 	deadline time.Time // once it is the oldest on its link
 	timedOut bool      // the link was cut because of it
+	// withdrawn: not to be sent any more.
+	withdrawn bool
 }
 
 // newPending prepares a request; nothing knows of it yet.

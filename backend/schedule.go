@@ -113,6 +113,10 @@ func (b *Backend) startLocked(s *Stream, now time.Time) (failed []result) {
 	for len(s.waiting) > 0 {
 		p := s.waiting[0]
 		switch {
+		case p.withdrawn && s.unanswered > 0:
+			return failed // the answers to those before it come first
+		case p.withdrawn:
+			return s.failLocked(1, ErrWithdrawn)
 		case s.unanswered > 0:
 		case !b.usableLocked():
 			return s.failLocked(len(s.waiting), ErrDown)

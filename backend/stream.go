@@ -1,6 +1,11 @@
 package backend
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
 
 // share is what a stream may always have pending, so that who asks for one
 // thing after the other does not suffer from those who fill Options.PendingLimit:
@@ -54,6 +59,27 @@ func (s *Stream) Do(r Request) error {
 		b.startLocked(s, time.Now())
 	}
 	return nil
+}
+
+// Withdraw keeps those actions from being sent that were not sent yet and for
+// which which is true: in its turn each gets ErrWithdrawn. which is called with
+// no lock held.
+func (s *Stream) Withdraw(which func(*ami.Action) bool) {
+	b := s.b
+	b.mu.Lock()
+	waiting := slices.Clone(s.waiting)
+	b.mu.Unlock()
+	waiting = slices.DeleteFunc(waiting, func(p *pending) bool { return !which(p.request.Action) })
+	if len(waiting) == 0 {
+		return
+	}
+	b.mu.Lock()
+	for _, p := range waiting { // of no matter to one that was sent meanwhile
+		p.withdrawn = true
+	}
+	failed := b.kickLocked(time.Now())
+	b.mu.Unlock()
+	b.settle(failed)
 }
 
 // Close cancels what was not sent yet, without a call of Done. What was sent

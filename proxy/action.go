@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
@@ -29,6 +30,7 @@ func (s *Session) handle(a *ami.Action) bool {
 	if s.user == nil {
 		return s.handleStranger(a, name)
 	}
+	rights := s.rights.Load()
 	s.keepUp()
 	if local, ok := localActions[name]; ok {
 		return local(s, a)
@@ -36,7 +38,11 @@ func (s *Session) handle(a *ami.Action) bool {
 	if admin, ok := adminActions[name]; ok && s.isAdmin() {
 		return admin.do(s, a)
 	}
-	return s.forward(a, name)
+	goesOn := s.forward(a, name)
+	if s.rights.Load() != rights { // a reload has looked through what waits already
+		s.withdraw()
+	}
+	return goesOn
 }
 
 // handleStranger deals with an action of a client that has not logged in.
@@ -123,12 +129,18 @@ func (s *Session) forwardTo(v *view, a *ami.Action, name string) {
 		request.Server = v.Name()
 	}
 	if err := v.stream.Do(request); err != nil {
-		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), refusalOf(v.pbx, err)))
+		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), s.refusalOf(v.pbx, err)))
 	}
 }
 
 // refusalOf is the text for a client whose action was not sent, or not answered.
-func refusalOf(p *pbx, err error) string {
+func (s *Session) refusalOf(p *pbx, err error) string {
+	if errors.Is(err, backend.ErrWithdrawn) {
+		if !slices.Contains(s.rights.Load().PBXs, p.Name()) {
+			return "No such server: " + p.Name()
+		}
+		return textDenied
+	}
 	if fault := (*backend.FaultError)(nil); errors.As(err, &fault) {
 		return err.Error()
 	}

@@ -93,7 +93,7 @@ func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
 	}
 	m.parts[i].answer = answer
 	if err != nil {
-		m.parts[i].failure = refusalOf(p, err)
+		m.parts[i].failure = m.s.refusalOf(p, err)
 	}
 	m.open--
 	last := m.open == 0

@@ -36,6 +36,9 @@ func (srv *Server) Reload() error {
 			zap.Strings("errors", strings.Split(err.Error(), "\n")))
 		return err
 	}
+	for _, s := range next.narrowed {
+		s.withdraw()
+	}
 	var reconnected []string
 	for i, p := range next.kept {
 		if p.Reconfigure(next.settings[i]) {
@@ -88,7 +91,9 @@ func (srv *Server) change(next *plan) error {
 	}
 	audiences := make(map[narrowed]*audience)
 	for _, s := range srv.users() {
-		s.narrow(next.now, audiences)
+		if s.narrow(next.now, audiences) {
+			next.narrowed = append(next.narrowed, s)
+		}
 	}
 	return nil
 }
@@ -115,22 +120,23 @@ type narrowed struct {
 	by   *config.User
 }
 
-// narrow takes from the session what its user has lost. audiences are those
-// made so far, so that who was in one audience stays in one.
-func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) {
+// narrow takes from the session what its user has lost, and reports whether that
+// is something. audiences are those made so far, so that who was in one audience
+// stays in one.
+func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) (less bool) {
 	before := s.rights.Load()
 	user := now.user(before.Policy.Name())
 	switch {
 	case user == nil || !user.Policy.HasSecret():
 		s.abort(reasonUserRemoved)
-		return
+		return false
 	case !user.Policy.Admits(s.remote.Addr()):
 		s.abort(reasonNotAdmitted)
-		return
+		return false
 	}
 	after := before.Narrow(user)
 	if after == before {
-		return
+		return false
 	}
 	s.rights.Store(after)
 	if after.Policy.Filters() != before.Policy.Filters() {
@@ -147,6 +153,18 @@ func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) {
 		if lost && now.pbx(v.Name()) == v.pbx { // else it ends, and tells all who see it
 			v.leave(s)
 		}
+	}
+	return true
+}
+
+// withdraw keeps back what waits to be sent to a PBX, behind a call that rings
+// perhaps, and what the session may not send there any more.
+func (s *Session) withdraw() {
+	for _, v := range s.saw {
+		lost := !slices.Contains(s.rights.Load().PBXs, v.Name())
+		v.stream.Withdraw(func(a *ami.Action) bool {
+			return lost || s.mayAt(&v, a, ami.FoldName(a.Name())).Refusal != ""
+		})
 	}
 }
 

@@ -334,7 +334,7 @@ func (s *Session) answered(sl *slot, p *pbx, id string) func(backend.Answer) {
 		case errors.Is(a.Err, backend.ErrTooLong):
 			s.throwAway(p, a.Err)
 		default:
-			s.fill(sl, ami.AppendResponse(nil, "Error", id, pbxError(p.Name(), a.Err)))
+			s.fill(sl, ami.AppendResponse(nil, "Error", id, s.refusalOf(p, a.Err)))
 		}
 	}
 }

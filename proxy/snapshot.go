@@ -50,6 +50,8 @@ type plan struct {
 	added, removed []*pbx
 	kept           []*pbx
 	settings       []*backend.Settings // those that kept are to have
+	// narrowed are the sessions that have lost rights by it.
+	narrowed []*Session
 }
 
 // plan prepares a configuration. The PBXes that are in the one before, if there
