@@ -47,8 +47,10 @@ type Index struct {
 	complete bool
 }
 
-// names are the names by kind. Channels are kept in lower case, as Asterisk
-// compares them.
+// names are the names by kind, in lower case, as Asterisk compares them: those of
+// channels (channel.c: ast_channel_by_name_cb, ast_channel_by_uniqueid_cb) and of
+// conferences (app_confbridge.c: conference_bridge_cmp_cb). Those of bridges it
+// compares as they are; no two of them differ by that alone.
 type names struct {
 	channels  map[string]*channel // by name
 	uniqueids map[string]*channel
@@ -105,9 +107,10 @@ func (x *Index) Lose() {
 }
 
 func (n *names) has(kind Kind, name string) bool {
+	name = ami.FoldName(name)
 	switch kind {
 	case Channel:
-		if _, ok := n.channels[ami.FoldName(name)]; ok {
+		if _, ok := n.channels[name]; ok {
 			return true
 		}
 		fallthrough

@@ -67,7 +67,12 @@ func (p *simulated) step(rt *rapid.T) ami.Frame {
 		return frame("Event: Hangup", "Privilege: call,all", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+c[1])
 	case 2:
 		p.next++
-		to := fmt.Sprintf("pjsip/new-%d", p.next)
+		to := fmt.Sprintf("pjsip/new-%d", rapid.IntRange(1, 5).Draw(rt, "name"))
+		for _, other := range p.channels {
+			if other[0] == to { // as one that takes the place of another is called on its way
+				to = fmt.Sprintf("pjsip/new-%d<masq>", p.next)
+			}
+		}
 		p.channels[uniqueid] = [2]string{to, c[1]}
 		return frame("Event: Rename", "Privilege: call,all", "Channel: "+c[0], "Newname: "+to, "Uniqueid: "+uniqueid)
 	}
@@ -164,9 +169,9 @@ func TestHas(t *testing.T) {
 		name string
 		want bool
 	}{
-		{Channel, "sip/a-1", true}, {Channel, "U.1", true}, {Channel, "SIP/A", false}, {Channel, "u.1", false},
-		{Uniqueid, "U.1", true}, {Uniqueid, "SIP/A-1", false}, {Linkedid, "L.1", true}, {Linkedid, "U.1", false},
-		{Conference, "Room", true}, {Conference, "room", false}, {Parked, "701", true}, {Bridge, "701", false},
+		{Channel, "sip/a-1", true}, {Channel, "U.1", true}, {Channel, "SIP/A", false}, {Channel, "u.1", true},
+		{Uniqueid, "U.1", true}, {Uniqueid, "u.1", true}, {Uniqueid, "SIP/A-1", false}, {Linkedid, "L.1", true}, {Linkedid, "U.1", false},
+		{Conference, "Room", true}, {Conference, "room", true}, {Parked, "701", true}, {Bridge, "701", false},
 	} {
 		if got := x.Has(c.kind, c.name); got != c.want {
 			t.Errorf("%d %s: %v", c.kind, c.name, got)
@@ -185,6 +190,47 @@ func TestLimit(t *testing.T) {
 	l.Done()
 	if x.Len() != 3 || len(x.others) != 3 || x.Complete() {
 		t.Errorf("%d channels, %d others, complete %v", x.Len(), len(x.others), x.Complete())
+	}
+}
+
+// Neither names without end nor one that is too long cost more than the limit, in
+// whatever event they come.
+func TestLimitOfEvents(t *testing.T) {
+	long := strings.Repeat("x", maxName)
+	for _, lines := range [][]string{
+		{"Event: Newchannel", "Channel: SIP/%d", "Uniqueid: %d", "Linkedid: l%d"},
+		{"Event: Rename", "Channel: SIP/x%d", "Newname: SIP/%d", "Uniqueid: %d"},
+		{"Event: Rename", "Channel: SIP/x%d", "Newname: SIP/%d"},
+		{"Event: BridgeEnter", "BridgeUniqueid: b%d", "Channel: SIP/%d", "Uniqueid: %d"},
+		{"Event: ConfbridgeStart", "Conference: c%d"},
+		{"Event: Newchannel", "Channel: " + long + "%d"},
+		{"Event: Newchannel", "Channel: SIP/%d", "Uniqueid: " + long + "%d"},
+		{"Event: Newstate", "Channel: SIP/%d", "Linkedid: " + long + "%d"},
+		{"Event: Rename", "Channel: SIP/%d", "Newname: " + long + "%d"},
+		{"Event: BridgeCreate", "BridgeUniqueid: " + long + "%d"},
+	} {
+		for _, listing := range []bool{false, true} {
+			x := New(3)
+			l := x.List()
+			if !listing {
+				l.Done()
+			}
+			for i := range 20 {
+				x.Learn(frame(strings.ReplaceAll(strings.Join(lines, "\r\n"), "%d", fmt.Sprint(i))))
+			}
+			if listing && (len(l.told) > 6 || len(l.channels) > 3) {
+				t.Errorf("%s: the listing has %d channels, %d names", lines[0], len(l.channels), len(l.told))
+			}
+			l.Done()
+			if len(x.channels)+len(x.others) > 6 || len(x.linkedids) > 3 || x.Complete() {
+				t.Errorf("%q: %d channels, %d linkedids, %d others, complete: %v", lines, len(x.channels), len(x.linkedids), len(x.others), x.Complete())
+			}
+			for name := range x.channels {
+				if len(name) > maxName {
+					t.Errorf("%q: a name of %d bytes", lines, len(name))
+				}
+			}
+		}
 	}
 }
 

@@ -67,54 +67,71 @@ func (x *Index) Learn(f ami.Frame) {
 	}
 }
 
-// values are the headers that are looked at, in the frame's own bytes.
-type values struct{ channel, uniqueid, linkedid, newname, thing []byte }
+// maxName is how many bytes a name may have: more than any of Asterisk's
+// (channel.h: AST_MAX_PUBLIC_UNIQUEID, 149).
+const maxName = 256
 
-func read(f ami.Frame, thing string) values {
-	var v values
-	v.channel, _ = f.Get("Channel")
-	v.uniqueid, _ = f.Get("Uniqueid")
-	v.linkedid, _ = f.Get("Linkedid")
-	v.newname, _ = f.Get("Newname")
+// values are the headers that are looked at, in lower case.
+type values struct {
+	channel, uniqueid, linkedid, newname, thing string
+	tooLong                                     bool // one of them is
+}
+
+func read(f ami.Frame, thing string) (v values) {
+	get := func(name string) string {
+		value, _ := f.Get(name)
+		if len(value) > maxName {
+			v.tooLong = true
+			return ""
+		}
+		return ami.FoldName(string(value))
+	}
+	v.channel, v.uniqueid, v.linkedid, v.newname = get("Channel"), get("Uniqueid"), get("Linkedid"), get("Newname")
 	if thing != "" {
-		v.thing, _ = f.Get(thing)
+		v.thing = get(thing)
 	}
 	return v
 }
 
 // learn changes the names by one lesson. It reports whether there was room.
 func (n *names) learn(l lesson, kind Kind, v *values, limit int) (fits bool) {
-	channel, uniqueid := ami.FoldName(string(v.channel)), string(v.uniqueid)
+	if v.tooLong {
+		return false
+	}
 	switch l {
 	case channelLives:
-		if channel == "" {
+		if v.channel == "" {
 			return true
 		}
-		if n.channels[channel] == nil && len(n.channels) >= limit {
+		if n.channels[v.channel] == nil && len(n.channels) >= limit {
 			return false
 		}
-		n.add(channel, uniqueid, string(v.linkedid))
+		n.add(v.channel, v.uniqueid, v.linkedid)
 	case channelRenamed:
-		if to := ami.FoldName(string(v.newname)); to != "" {
-			n.rename(channel, to, uniqueid)
+		if v.newname == "" {
+			return true
 		}
+		if n.channels[v.channel] == nil && n.uniqueids[v.uniqueid] == nil && len(n.channels) >= limit {
+			return false
+		}
+		n.rename(v.channel, v.newname, v.uniqueid)
 	case channelEnds:
-		if c := n.uniqueids[uniqueid]; c != nil {
+		if c := n.uniqueids[v.uniqueid]; c != nil {
 			n.remove(c)
-		} else if c := n.channels[channel]; c != nil && uniqueid == "" {
+		} else if c := n.channels[v.channel]; c != nil && v.uniqueid == "" {
 			n.remove(c)
 		}
 	case thingEnds:
-		delete(n.others, other{kind, string(v.thing)})
+		delete(n.others, other{kind, v.thing})
 		return true
 	}
-	if len(v.thing) == 0 {
+	if v.thing == "" {
 		return true
 	}
 	if len(n.others) >= limit {
-		_, known := n.others[other{kind, string(v.thing)}]
+		_, known := n.others[other{kind, v.thing}]
 		return known
 	}
-	n.others[other{kind, string(v.thing)}] = struct{}{}
+	n.others[other{kind, v.thing}] = struct{}{}
 	return true
 }

@@ -33,8 +33,8 @@ func (l *Listing) Add(item ami.Frame) {
 	defer l.x.mu.Unlock()
 	if _, told := l.told[key(lesson.lesson, lesson.kind, &v)]; !told {
 		l.fits = l.names.learn(lesson.lesson, lesson.kind, &v, l.x.limit) && l.fits
-	} else if c := l.names.uniqueids[string(v.uniqueid)]; c != nil && c.linkedid == "" {
-		l.names.link(c, string(v.linkedid)) // a Rename does not tell it
+	} else if c := l.names.uniqueids[v.uniqueid]; c != nil && c.linkedid == "" {
+		l.names.link(c, v.linkedid) // a Rename does not tell it
 	}
 }
 
@@ -60,7 +60,7 @@ func (l *Listing) event(what lesson, kind Kind, v *values) {
 // key names what a lesson is about, in Listing.told.
 func key(what lesson, kind Kind, v *values) string {
 	if what == thingLives || what == thingEnds {
-		return string(rune('a'+kind)) + string(v.thing)
+		return string(rune('a'+kind)) + v.thing
 	}
-	return string(v.uniqueid)
+	return v.uniqueid
 }
