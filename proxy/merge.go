@@ -43,8 +43,11 @@ type merge struct {
 	mu    sync.Mutex // guards the following
 	parts []mergePart
 	open  int // PBXes that have not answered
-	done  bool
-	timer *time.Timer
+	// tooLong: an answer was thrown away. It is missing like others that did not
+	// come; a PBX without bounds is not to end the sessions of all.
+	tooLong bool
+	done    bool
+	timer   *time.Timer
 }
 
 // mergePart is what one PBX answered to a list action that went to several.
@@ -82,9 +85,9 @@ func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
 
 // answered takes the answer of one PBX.
 func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
-	if errors.Is(err, backend.ErrTooLong) {
-		m.s.throwAway(p, err)
-		return
+	tooLong := errors.Is(err, backend.ErrTooLong)
+	if tooLong {
+		m.s.logThrownAway(p, err)
 	}
 	m.mu.Lock()
 	if m.done {
@@ -95,6 +98,7 @@ func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
 	if err != nil {
 		m.parts[i].failure = m.s.refusalOf(p, err)
 	}
+	m.tooLong = m.tooLong || tooLong
 	m.open--
 	last := m.open == 0
 	m.mu.Unlock()
@@ -113,10 +117,16 @@ func (m *merge) finish() {
 	}
 	m.done = true
 	m.timer.Stop()
-	m.mu.Unlock() // nobody touches the parts any more
-	answer := mergeAnswers(m.action, m.parts)
-	if answer == nil {
-		answer = ami.AppendResponse(nil, "Error", m.id, m.parts[0].failure)
+	parts := m.parts
+	m.parts = nil // one that has still to answer keeps m for as long
+	m.mu.Unlock()
+	answer := mergeAnswers(m.action, parts)
+	switch {
+	case answer == nil && m.tooLong:
+		m.s.abort(reasonAnswerLimit) // as for the answer of one PBX
+		return
+	case answer == nil:
+		answer = ami.AppendResponse(nil, "Error", m.id, parts[0].failure)
 	}
 	m.s.fill(m.slot, answer)
 }

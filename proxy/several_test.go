@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -333,6 +334,73 @@ func TestMergedListIsBounded(t *testing.T) {
 	c.Send("Action: CoreShowChannels", "ActionID: 2")
 	w.awaitReason(reasonAnswerLimit)
 	eventually(t, "nothing counts", func() bool { return w.srv.total.Used() == 0 })
+	open()
+}
+
+// A PBX whose list has no end is missing in the merged one, whether that comes out
+// in time or not, and ends the sessions of those only who asked nobody else.
+func TestMergedListWithoutTheEndlessOne(t *testing.T) {
+	for _, timeout := range []string{"10s", "100ms"} {
+		o := idle()
+		o.general = "answerlimit = 1M\nmergetimeout = " + timeout
+		w := newWorld(t, o)
+		w.awaitNames("east", "west")
+		w.sims["west"].Handle("CoreShowChannels", func(r *simpbx.Request) {
+			r.Reply("Success", "", "EventList", "start")
+			for range 20 {
+				fmt.Fprintf(r, "Event: CoreShowChannel\r\nActionID: %s\r\nData: %s\r\n\r\n", r.Get("ActionID"), strings.Repeat("x", 100<<10))
+				r.Sleep(10 * time.Millisecond)
+			}
+			fmt.Fprintf(r, "Event: CoreShowChannelsComplete\r\nActionID: %s\r\nEventList: Complete\r\n\r\n", r.Get("ActionID"))
+		})
+		c := w.login("full", "Events: off")
+		list := c.List("Action: CoreShowChannels")
+		if last := list[len(list)-1]; channelsOf(list) != "east east" || header(last, "Missing") != "west" {
+			t.Errorf("%s, %q", channelsOf(list), last)
+		}
+		eventually(t, "west is done", func() bool { return w.pbx("west").Pending() == 0 })
+		if w.logs.FilterMessage("answer thrown away").Len() != 1 {
+			t.Error("no line in the log")
+		}
+		c.Roundtrip()
+		w.take("east")
+		c.Send("Action: CoreShowChannels")
+		if timeout == "10s" {
+			w.awaitReason(reasonAnswerLimit)
+		} else if f := c.ExpectNext("Response: Error"); header(f, "Message") != "Server east is not connected" {
+			t.Errorf("%q", f)
+		}
+	}
+}
+
+// What a merged list was made of is not kept for a PBX that has still to answer.
+func TestMergedListIsNotKept(t *testing.T) {
+	const size = 1 << 20
+	o := idle()
+	o.general = "mergetimeout = 100ms"
+	w := newWorld(t, o)
+	w.awaitNames("east", "west")
+	open := w.block("west", "CoreShowChannels")
+	w.sims["east"].Handle("CoreShowChannels", func(r *simpbx.Request) {
+		r.Reply("Success", "", "EventList", "start")
+		fmt.Fprintf(r, "Event: CoreShowChannel\r\nActionID: %s\r\nData: %s\r\n\r\n", r.Get("ActionID"), strings.Repeat("x", size))
+		fmt.Fprintf(r, "Event: CoreShowChannelsComplete\r\nActionID: %s\r\nEventList: Complete\r\n\r\n", r.Get("ActionID"))
+	})
+	c := w.login("full", "Events: off")
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for range 20 {
+		c.List("Action: CoreShowChannels")
+	}
+	eventually(t, "little more is held than before", func() bool { return heap()-before < 12*size })
+	if n := w.pbx("west").Pending(); n != 20 {
+		t.Errorf("%d pending", n)
+	}
 	open()
 }
 

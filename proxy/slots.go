@@ -225,6 +225,7 @@ func (s *Session) queueLocked(sl *slot) {
 	}
 	if len(sl.answer) > 0 {
 		s.queueAnswer(sl.answer)
+		sl.answer = nil // who has the slot is not to keep what was written
 	}
 	if len(s.held)+s.heldLost > 0 {
 		s.releaseLocked(func(e *heldEvent) bool { return e.after == sl })
@@ -341,8 +342,12 @@ func (s *Session) answered(sl *slot, p *pbx, id string) func(backend.Answer) {
 
 // throwAway ends the session for an answer that was too long for it.
 func (s *Session) throwAway(p *pbx, err error) {
-	s.log.Warn("answer thrown away", zap.String("pbx", p.Name()), zap.Error(err))
+	s.logThrownAway(p, err)
 	s.abort(reasonAnswerLimit)
+}
+
+func (s *Session) logThrownAway(p *pbx, err error) {
+	s.log.Warn("answer thrown away", zap.String("pbx", p.Name()), zap.Error(err))
 }
 
 // countPart counts what one PBX has answered to a merged list, until the slot
