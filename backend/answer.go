@@ -69,7 +69,12 @@ func (l *link) handOn(f ami.Frame) {
 	case "Shutdown": // asterisk.c: really_quit, before it closes anything
 		l.goodbye = true
 	case "FullyBooted":
-		b.booted.Store(newBooted(e.Frame, time.Now()))
+		now := time.Now()
+		booted := newBooted(e.Frame, now)
+		b.booted.Store(booted)
+		if booted.running(now) >= time.Second {
+			l.outlives()
+		}
 		b.listAgain()
 	case "Load", "Unload":
 		b.listAgain()

@@ -73,8 +73,9 @@ type State struct {
 	// between these times.
 	LostFrom, LostTo time.Time
 	// Restarted is "yes" or "no", with Up: whether the PBX has been started anew
-	// since it was up before. It is empty the first time, and for a PBX that
-	// does not tell when it was started.
+	// since it was up before. "No" is certain; "yes" is said also in doubt, which
+	// is when the PBX was lost in its first second or two. It is empty the first
+	// time, and for a PBX that does not tell when it was started.
 	Restarted string
 }
 
@@ -109,7 +110,8 @@ type Backend struct {
 	state     State
 	stopping  bool      // no action is sent any more
 	lostFrom  time.Time // events may be missed from here on; zero: none yet
-	startup   string    // that of the latest events link
+	startup   string    // that of the latest events link that has one
+	outlived  bool      // that run of the PBX has gone on beyond the second of its start
 	exclusive int       // links taken by exclusive actions
 	waiting   []*Stream // those whose next action waits for a link, in order
 	crowded   bool      // one of them might do with any link

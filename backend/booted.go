@@ -18,6 +18,14 @@ func newBooted(f ami.Frame, now time.Time) *booted {
 	return &booted{started: since(f, "Uptime", now), reloaded: since(f, "LastReload", now)}
 }
 
+// running is for how long the PBX has run by now, 0 if it does not tell.
+func (b *booted) running(now time.Time) time.Duration {
+	if b.started.IsZero() {
+		return 0
+	}
+	return now.Sub(b.started)
+}
+
 func since(f ami.Frame, name string, now time.Time) time.Time {
 	v, _ := f.Get(name)
 	seconds, err := strconv.ParseInt(string(v), 10, 32)

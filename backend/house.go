@@ -42,7 +42,7 @@ func (b *Backend) tidy(now time.Time) {
 				p.timedOut = true
 				overdue = append(overdue, l)
 			}
-		case now.Sub(time.Unix(0, l.lastRead.Load())) > pingAfter:
+		case l.provesLocked(now), now.Sub(time.Unix(0, l.lastRead.Load())) > pingAfter:
 			b.pingLocked(l, now)
 		}
 	}
@@ -71,10 +71,16 @@ func (b *Backend) tidy(now time.Time) {
 	}
 }
 
-// pingLocked tests an idle link.
+// pingLocked tests an idle link, or whether the PBX is still the one that it was.
 func (b *Backend) pingLocked(l *link, now time.Time) {
 	action := ami.NewAction("Action: Ping")
-	p := &pending{request: Request{Action: action, Done: func(Answer) {}}, name: "Ping", timeout: pingTimeout}
+	proves := l.provesLocked(now)
+	done := func(a Answer) {
+		if proves && a.Err == nil {
+			l.outlives()
+		}
+	}
+	p := &pending{request: Request{Action: action, Done: done}, name: "Ping", timeout: pingTimeout}
 	p.id, p.number = b.newID()
 	p.frame, _ = action.AppendForward(nil, p.id)
 	l.sendLocked(p, now)

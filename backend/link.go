@@ -45,8 +45,8 @@ type link struct {
 	reader   *ami.Reader
 	out      *queue.Queue
 	events   bool // carries events, and no actions but our own Ping
-	// startup is when the PBX was started, as it says; empty if it does not, and
-	// on other links than that for events.
+	// startup is where the PBX is and when it was started, as it says; empty if it
+	// does not, and on other links than that for events.
 	startup string
 
 	lastRead atomic.Int64 // Unix nanoseconds

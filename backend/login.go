@@ -136,7 +136,7 @@ func (l *link) learnActions() error {
 	return nil
 }
 
-// learnStartup asks when the PBX was started, in its own words.
+// learnStartup asks when the PBX was started, in its own words, to the second.
 func (l *link) learnStartup() error {
 	if _, ok := l.b.Authority().Class("CoreStatus"); !ok {
 		return nil
@@ -147,6 +147,10 @@ func (l *link) learnStartup() error {
 	}
 	date, _ := f.Get("CoreStartupDate")
 	clock, _ := f.Get("CoreStartupTime")
-	l.startup = string(date) + string(clock)
+	if bytes.HasPrefix(date, []byte("19")) {
+		return nil // old releases that boot do not know yet, and say 1970
+	}
+	// Another PBX in its place may have been started in the same second.
+	l.startup = fmt.Sprintf("%s %s %s", l.settings.address(), date, clock)
 	return nil
 }

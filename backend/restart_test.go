@@ -70,6 +70,91 @@ func TestRestartIsToldFromALoss(t *testing.T) {
 	})
 }
 
+// A PBX that is started twice in one second gives the same time for both. That it is
+// the same run is said only if it is certain.
+func TestRestartInTheSameSecond(t *testing.T) {
+	for _, version := range []string{"", "2.10.6"} { // with an Uptime in FullyBooted, and without
+		synctest.Test(t, func(t *testing.T) {
+			w := newBubble(t, simpbx.Options{Version: version}, Options{})
+			w.start()
+			lose := func(after time.Duration, how func(), want string) {
+				t.Helper()
+				time.Sleep(after)
+				ups := w.told.count("Up")
+				how()
+				w.await("Up again", func() bool { return w.told.count("Up") == ups+1 })
+				w.allUp()
+				if got := w.told.state(2 * ups); !got.Up || got.Restarted != want {
+					t.Errorf("%q: lost after %v: %+v, want %q", version, after, got, want)
+				}
+			}
+			cut := func() { w.pbx.Kick(w.eventsSession()) }
+			lose(100*time.Millisecond, w.pbx.Crash, "yes")
+			lose(100*time.Millisecond, cut, "yes") // it may have been a crash
+			lose(2*time.Second, cut, "no")         // what it answered since was after that second
+			lose(0, cut, "no")
+			time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+			lose(100*time.Millisecond, w.pbx.Crash, "yes")
+			lose(300*time.Millisecond, w.pbx.Crash, "yes")
+			w.stop()
+		})
+	}
+}
+
+// One that has run for a second when it is met for the first time is not in doubt.
+func TestLossAtOnceIsNoRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{})
+		time.Sleep(time.Second)
+		w.start()
+		w.pbx.Kick(w.eventsSession())
+		w.await("Up again", func() bool { return w.told.count("Up") == 2 })
+		w.want(w.told.state(2).Restarted, "no")
+		w.stop()
+	})
+}
+
+// Another PBX is another run, even if it was started at the same time.
+func TestMovedPBXIsAnotherRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{Host: "one"})
+		other := simpbx.New(simpbx.Options{})
+		defer other.Close()
+		w.b.dial = func(ctx context.Context) (net.Conn, error) {
+			if w.b.settings.Load().Host == "one" {
+				return w.pipe(ctx)
+			}
+			near, far := net.Pipe()
+			go other.ServeConn(far)
+			return near, nil
+		}
+		w.start()
+		for i, host := range []string{"two", "one"} {
+			time.Sleep(time.Minute)
+			o := w.b.settings.Load().Options
+			o.Host = host
+			w.b.Reconfigure(prepare(t, o))
+			w.await("Up again", func() bool { return w.told.count("Up") == i+2 })
+			w.want(w.told.state(2*i+2).Restarted, "yes")
+		}
+		w.stop()
+	})
+}
+
+// Old releases that boot say that they were started in 1970, every time.
+func TestStartNotKnownYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, simpbx.Options{}, Options{})
+		w.raw("CoreStatus", "Response: Success|ActionID: $ID|CoreStartupDate: 1970-01-01|CoreStartupTime: 00:00:00||")
+		w.start()
+		time.Sleep(time.Minute)
+		w.pbx.Crash()
+		w.await("Up again", func() bool { return w.told.count("Up") == 2 })
+		w.want(w.told.state(2).Restarted, "")
+		w.stop()
+	})
+}
+
 // While a PBX is away its state says why.
 func TestStateSaysWhyItIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -72,10 +72,9 @@ func (b *Backend) comesUp(l *link) {
 	if !b.lostFrom.IsZero() {
 		s.LostFrom, s.LostTo = b.lostFrom, now
 	}
-	if l.startup != "" && b.startup != "" {
-		s.Restarted = map[bool]string{false: "no", true: "yes"}[l.startup != b.startup]
+	if l.startup != "" {
+		s.Restarted = b.restartedLocked(l.startup)
 	}
-	b.startup = l.startup
 	b.state = s
 	b.up.Store(true)
 	b.mu.Unlock()
