@@ -150,6 +150,7 @@ func BenchmarkFrame(b *testing.B) {
 func BenchmarkRewrite(b *testing.B) {
 	event := Frame(eventStream(1))
 	response := Frame(strings.Replace(pong, "ActionID: 1", "ActionID: amiproxy-0-1", 1))
+	item := Frame(strings.Replace(string(event), "Timestamp: ", "ActionID: amiproxy-0-1\r\nTimestamp: ", 1))
 	buf := make([]byte, 0, 4096)
 	for _, bench := range []struct {
 		name string
@@ -160,6 +161,7 @@ func BenchmarkRewrite(b *testing.B) {
 		{"server", Rewrite{Server: "west"}, event},
 		{"id", Rewrite{ID: "amiproxy-0-1", NewID: "12345"}, response},
 		{"both", Rewrite{ID: "amiproxy-0-1", NewID: "12345", Server: "west"}, response},
+		{"item", Rewrite{ID: "amiproxy-0-1", NewID: "12345", Server: "west"}, item},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.SetBytes(int64(len(bench.f)))

@@ -20,53 +20,59 @@ type Rewrite struct {
 // The raw text of an old Command answer (Response: Follows) is not searched:
 // only the header lines before it are.
 func (r Rewrite) Append(dst []byte, f Frame) []byte {
-	if f.Stray() {
+	if f.Stray() || r.ID == "" && r.Server == "" {
 		return append(dst, f...)
 	}
 	follows := f.follows()
 	event := !follows && r.Server != "" && f.Event() != nil
-	headed := event || f.Response() != nil // and not raw text
-	bareLF := false                        // the line before was copied and ends so
-	rest := []byte(f)
-	for n := 0; len(rest) > 0; n++ {
-		if r.ID == "" && r.Server == "" {
-			return append(dst, rest...)
+	headed := r.Server != "" && (event || f.Response() != nil) // and not raw text
+	bareLF := false                                            // the line before is copied and ends so
+	from := 0                                                  // f[from:] is to be copied, up to what changes
+	for i, n := 0, 0; i < len(f); n++ {
+		if follows && n > 0 && (n > 2 || !isFollowsHeader(f[i:])) {
+			dst = appendServer(append(dst, f[from:i]...), r.Server)
+			return append(dst, f[i:]...)
 		}
-		if follows && n > 0 && (n > 2 || !isFollowsHeader(rest)) {
-			dst = appendServer(dst, r.Server)
-			return append(dst, rest...)
+		next := len(f)
+		if j := bytes.IndexByte(f[i:], '\n'); j >= 0 {
+			next = i + j + 1
 		}
-		line, next := cutLine(rest)
-		raw := rest[:len(rest)-len(next)]
 		copied := false
-		switch {
-		case len(line) == 0 && len(next) == 0:
-			if headed {
-				dst = appendServer(dst, r.Server)
+		switch c := f[i]; {
+		case c == '\n' || c == '\r' && next == i+2: // an empty line
+			switch {
+			case !headed:
+				copied = true
+			case next == len(f):
+				dst = appendServer(append(dst, f[from:i]...), r.Server)
+				from = i
+			case bareLF:
+				// A text that ends in an LF of its own ends the frame to many a
+				// client, and Server would stand behind that end.
+				dst = append(dst, f[from:i-1]...)
+				from = i
+			default:
+				copied = true
 			}
-			dst = append(dst, raw...)
-		case len(line) == 0 && bareLF && headed && r.Server != "":
-			// A text that ends in an LF of its own ends the frame to many a
-			// client, and Server would stand behind that end.
-			dst = append(dst[:len(dst)-1], raw...)
-		case r.ID != "" && isID(line, r.ID):
+		case c|0x20 == 'a' && r.ID != "" && isID(f[i:next], r.ID):
+			line, _ := cutLine(f[i:next])
+			dst = append(dst, f[from:i]...)
+			from = next
 			if r.NewID != "" {
 				dst = append(dst, line[:len(line)-len(r.ID)]...)
 				dst = append(dst, r.NewID...)
-				dst = append(dst, raw[len(line):]...)
+				from = i + len(line)
 			}
-			if !bytes.Contains(next, []byte(r.ID)) {
-				r.ID = "" // the rest can be copied as it is
-			}
-		case event && hasName(line, "server"):
+		case c|0x20 == 's' && event && hasName(f[i:next], "server"):
+			dst = append(dst, f[from:i]...)
+			from = next
 		default:
-			dst = append(dst, raw...)
 			copied = true
 		}
-		bareLF = copied && !bytes.HasSuffix(raw, crlf)
-		rest = next
+		bareLF = copied && (next-i < 2 || f[next-2] != '\r')
+		i = next
 	}
-	return dst
+	return append(dst, f[from:]...)
 }
 
 func appendServer(dst []byte, server string) []byte {
@@ -78,7 +84,8 @@ func appendServer(dst []byte, server string) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func isID(line []byte, id string) bool {
+func isID(raw []byte, id string) bool {
+	line, _ := cutLine(raw)
 	v, ok := headerValue(line, "actionid")
 	return ok && string(v) == id
 }
