@@ -126,9 +126,9 @@ func (m *merge) finish() {
 		m.s.abort(reasonAnswerLimit) // as for the answer of one PBX
 		return
 	case answer == nil:
-		answer = ami.AppendResponse(nil, "Error", m.id, parts[0].failure)
+		answer = [][]byte{ami.AppendResponse(nil, "Error", m.id, parts[0].failure)}
 	}
-	m.s.fill(m.slot, answer)
+	m.s.fill(m.slot, answer[0], answer[1:]...)
 }
 
 // emptyTexts are the errors by which Asterisk says that a list has no items,
@@ -179,12 +179,13 @@ var summed = map[string]bool{
 // mergeAnswers makes one list of the answers of several PBXes, which are in
 // file order: the acknowledgement and the completion of the first that has a
 // list, all items, counts added up. PBXes that could not answer are named in the
-// completion. action is the name of the action in lower case.
+// completion. action is the name of the action in lower case. The list comes in
+// pieces, of which the items are those of the answers themselves.
 //
 // Where nobody has a list, the answer is that of the first who answered: an
 // empty list, with those that are missing, before an error, nil if nobody
 // answered.
-func mergeAnswers(action string, parts []mergePart) []byte {
+func mergeAnswers(action string, parts []mergePart) [][]byte {
 	var lists []list
 	var missing []string
 	var first, empty []byte // answers that are no list
@@ -208,19 +209,17 @@ func mergeAnswers(action string, parts []mergePart) []byte {
 	switch {
 	case len(lists) > 0:
 	case empty != nil:
-		return withMissing(withoutServer(nil, empty), missing)
+		return [][]byte{withMissing(withoutServer(nil, empty), missing)}
+	case first != nil:
+		return [][]byte{withoutServer(nil, first)}
 	default:
-		return withoutServer(nil, first)
+		return nil
 	}
-	size := 256
+	answer := [][]byte{withoutServer(nil, lists[0].start)}
 	for _, l := range lists {
-		size += len(l.items) + len(l.end)
+		answer = append(answer, l.items)
 	}
-	dst := withoutServer(make([]byte, 0, size), lists[0].start)
-	for _, l := range lists {
-		dst = append(dst, l.items...)
-	}
-	return appendCompletion(dst, lists, missing)
+	return append(answer, completion(lists, missing))
 }
 
 // list is the answer of one PBX in its parts: acknowledgement, items, completion.
@@ -242,9 +241,9 @@ func splitList(answer []byte) (l list, ok bool) {
 	return l, true
 }
 
-// appendCompletion appends the end of a merged list: what the first list's end
-// has, less what is true of that PBX only, with all counts added up.
-func appendCompletion(dst []byte, lists []list, missing []string) []byte {
+// completion is the end of a merged list: what the first list's end has, less what
+// is true of that PBX only, with all counts added up.
+func completion(lists []list, missing []string) []byte {
 	sums := make(map[string]int)
 	for _, l := range lists {
 		for line := range bytes.Lines(l.end) {
@@ -253,6 +252,7 @@ func appendCompletion(dst []byte, lists []list, missing []string) []byte {
 			}
 		}
 	}
+	var dst []byte
 	for line := range bytes.Lines(lists[0].end) {
 		head, _, _ := bytes.Cut(line, []byte(":"))
 		name := ami.FoldName(string(head))

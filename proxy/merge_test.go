@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -63,7 +64,7 @@ func TestMergeAnswers(t *testing.T) {
 			}
 			parts = append(parts, p)
 		}
-		if got := string(mergeAnswers(c.action, parts)); got != c.want {
+		if got := string(bytes.Join(mergeAnswers(c.action, parts), nil)); got != c.want {
 			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
 		}
 	}
@@ -73,18 +74,18 @@ func TestMergeAnswers(t *testing.T) {
 // PBXes end without saying so.
 func TestMergeCompletions(t *testing.T) {
 	start := text("Response: Success", "EventList: start")
-	got := mergeAnswers("parkedcalls", []mergePart{
+	got := bytes.Join(mergeAnswers("parkedcalls", []mergePart{
 		{name: "east", answer: []byte(start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 2", "Total: 2", "Note: x", "Server: east"))},
 		{name: "west", answer: []byte(start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 3", "Total: 3", "Server: west"))},
-	})
+	}), nil)
 	if want := start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 5", "Total: 5"); string(got) != want {
 		t.Errorf("got %q", got)
 	}
 	old := text("Response: Success", "Message: Channel status will follow")
-	got = mergeAnswers("status", []mergePart{
+	got = bytes.Join(mergeAnswers("status", []mergePart{
 		{name: "east", answer: []byte(old + text("Event: Status", "Channel: a", "Server: east") + text("Event: StatusComplete", "Items: 1", "Server: east"))},
 		{name: "west", answer: []byte(old + text("Event: StatusComplete", "Items: 0", "Server: west"))},
-	})
+	}), nil)
 	if want := old + text("Event: Status", "Channel: a", "Server: east") + text("Event: StatusComplete", "Items: 1"); string(got) != want {
 		t.Errorf("got %q", got)
 	}

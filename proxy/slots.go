@@ -68,7 +68,17 @@ type slot struct {
 	// Guarded by Session.mu
 	done    bool
 	answer  []byte
-	counted int64 // bytes of the action, then of the answer, in Session.slotBytes
+	more    [][]byte // what the answer goes on with
+	counted int64    // bytes of the action, then of the answer, in Session.slotBytes
+}
+
+// size is the length of the answer in bytes.
+func (sl *slot) size() int64 {
+	n := len(sl.answer)
+	for _, frames := range sl.more {
+		n += len(frames)
+	}
+	return int64(n)
 }
 
 // isOf reports whether yes is true for a PBX that the slot waits for.
@@ -120,11 +130,11 @@ func (s *Session) reply(named bool, answer []byte) {
 	s.add(&slot{pbx: noPBX, named: named, done: true, answer: answer})
 }
 
-// fill sets the answer of a slot.
-func (s *Session) fill(sl *slot, answer []byte) {
+// fill sets the answer of a slot, which may come in pieces.
+func (s *Session) fill(sl *slot, answer []byte, more ...[]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sl.done, sl.answer = true, answer
+	sl.done, sl.answer, sl.more = true, answer, more
 	s.flushLocked()
 }
 
@@ -191,8 +201,9 @@ func (s *Session) flushLocked() {
 		}
 		kept = append(kept, sl)
 		if sl.done {
-			s.slotBytes += int64(len(sl.answer)) - sl.counted
-			sl.counted = int64(len(sl.answer))
+			size := sl.size()
+			s.slotBytes += size - sl.counted
+			sl.counted = size
 		}
 		unnamed = unnamed || !sl.named
 		if s.tagged {
@@ -226,6 +237,9 @@ func (s *Session) queueLocked(sl *slot) {
 	if len(sl.answer) > 0 {
 		s.queueAnswer(sl.answer)
 		sl.answer = nil // who has the slot is not to keep what was written
+	}
+	for _, frames := range sl.more {
+		s.queueAnswer(frames)
 	}
 	if len(s.held)+s.heldLost > 0 {
 		s.releaseLocked(func(e *heldEvent) bool { return e.after == sl })
