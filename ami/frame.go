@@ -32,15 +32,21 @@ func (f Frame) first(name string) []byte {
 	return nil
 }
 
-// Get is the value of the first header of that name, compared without case,
+// Get is the value of the first header of that name (not ""), compared without case,
 // its leading blanks skipped. It points into the frame.
 func (f Frame) Get(name string) (value []byte, ok bool) {
-	for rest := []byte(f); len(rest) > 0; {
-		var line []byte
-		line, rest = cutLine(rest)
-		if v, ok := headerValue(line, name); ok {
-			return v, true
+	for i := 0; i < len(f); {
+		if f[i]|0x20 == name[0]|0x20 { // nearly no line goes further
+			line, _ := cutLine(f[i:])
+			if v, ok := headerValue(line, name); ok {
+				return v, true
+			}
 		}
+		n := bytes.IndexByte(f[i:], '\n')
+		if n < 0 {
+			break
+		}
+		i += n + 1
 	}
 	return nil, false
 }

@@ -151,29 +151,44 @@ func (l *link) oldest() *pending {
 	return l.inflight[0]
 }
 
+// pieceSize is how many bytes of a long answer are kept in one piece: growing one
+// slice to the length of a list costs more than all else that is done to its items.
+const pieceSize = 256 << 10
+
 // keep adds a frame to the answer of p.
 func (l *link) keep(p *pending, f ami.Frame, tooLong bool) {
 	l.dropped = 0
-	if tooLong || len(p.answer)+len(f) > l.b.settings.Load().AnswerLimit {
+	if tooLong || p.size+len(f) > l.b.settings.Load().AnswerLimit {
 		p.tooLong, p.answer = true, nil
 	}
 	if p.tooLong {
 		return
 	}
-	if free := cap(p.answer) - len(p.answer); free < 2*len(f) {
-		p.answer = slices.Grow(p.answer, len(p.answer)) // append alone copies a long list 20 times
+	last := len(p.answer) - 1
+	if last < 0 || len(p.answer[last])+len(f) > pieceSize {
+		var piece []byte
+		if last >= 0 {
+			piece = make([]byte, 0, pieceSize)
+		}
+		p.answer = append(p.answer, piece)
+		last++
 	}
-	p.answer = ami.Rewrite{
+	piece := ami.Rewrite{
 		ID: p.id, NewID: p.request.Action.ID(), Server: p.request.Server,
-	}.Append(p.answer, f)
+	}.Append(p.answer[last], f)
+	p.size += len(piece) - len(p.answer[last])
+	p.answer[last] = piece
 }
 
 // finish answers p.
 func (l *link) finish(p *pending) {
 	l.dropped = 0
-	answer := Answer{Bytes: p.answer}
-	if p.tooLong {
-		answer = Answer{Err: ErrTooLong}
+	var answer Answer
+	switch {
+	case p.tooLong:
+		answer.Err = ErrTooLong
+	case len(p.answer) > 0:
+		answer.Bytes, answer.More = p.answer[0], p.answer[1:]
 	}
 	l.b.settle([]result{{p, answer}})
 }

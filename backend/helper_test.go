@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -204,7 +205,7 @@ func show(a Answer) string {
 	if a.Err != nil {
 		return "error: " + a.Err.Error()
 	}
-	return strings.TrimSuffix(strings.ReplaceAll(string(a.Bytes), "\r\n", "|"), "|")
+	return strings.TrimSuffix(strings.ReplaceAll(string(bytes.Join(append([][]byte{a.Bytes}, a.More...), nil)), "\r\n", "|"), "|")
 }
 
 func (w *world) want(got, want string) {

@@ -180,6 +180,36 @@ func holdUntil(w *world, name string) func(*simpbx.Request) {
 	}
 }
 
+// A long answer comes in pieces of whole frames, in order; one long frame is whole.
+func TestLongAnswer(t *testing.T) {
+	long := "Event: Item|ActionID: $ID|Text: " + strings.Repeat("x", 3*pieceSize) + "||"
+	w := newWorld(t, simpbx.Options{}, Options{Links: 2, AnswerLimit: 8 << 20})
+	w.raw("CoreShowChannels", opened+strings.Repeat(item, 8000)+long+strings.Repeat(item, 8000)+closed)
+	w.start()
+	answer := <-w.send(w.b.NewStream(nil), "Action: CoreShowChannels", "ActionID: 1")
+	n, size := 0, 0
+	for f := range answer.Frames() {
+		n, size = n+1, size+len(f)
+		if id, _ := f.Get("ActionID"); string(id) != "1" {
+			t.Fatalf("frame %d is %.80q", n, f)
+		}
+	}
+	if n != 16003 {
+		t.Errorf("%d frames", n)
+	}
+	if len(answer.More) < 4 {
+		t.Errorf("%d pieces more", len(answer.More))
+	}
+	for _, piece := range append(answer.More, answer.Bytes) {
+		if size -= len(piece); len(piece) == 0 || cap(piece) > 5*pieceSize {
+			t.Errorf("%d bytes in a piece of %d", len(piece), cap(piece))
+		}
+	}
+	if size != 0 {
+		t.Errorf("the frames are %d bytes longer than the pieces", size)
+	}
+}
+
 // An answer that is too long is thrown away, and the link goes on.
 func TestTooLongAnswer(t *testing.T) {
 	for name, action := range map[string]string{"list": "Status", "fenced": "Unheard"} {

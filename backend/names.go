@@ -42,7 +42,7 @@ func (b *Backend) listNames() {
 		err := b.house.Do(Request{
 			Action: ami.NewAction("Action: " + name),
 			Done: func(a Answer) { // one after the other, in their order
-				for f := range ami.Frames(a.Bytes) {
+				for f := range a.Frames() {
 					listing.Add(f)
 				}
 				if a.Err != nil {

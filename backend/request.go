@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"iter"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -45,9 +46,29 @@ type Answer struct {
 	// Bytes are the frames of the answer in order, as the client is to get
 	// them. They belong to the receiver of the answer.
 	Bytes []byte
+	// More are the frames that a long list goes on with, in pieces of whole
+	// frames, none of them empty. They belong to the receiver too.
+	More [][]byte
 	// Err is one of ErrDown, ErrLost, ErrTimeout, ErrBusy, ErrWithdrawn and
 	// ErrTooLong if there is no answer.
 	Err error
+}
+
+// Frames are all frames of the answer.
+func (a Answer) Frames() iter.Seq[ami.Frame] {
+	return func(yield func(ami.Frame) bool) {
+		for i := -1; i < len(a.More); i++ {
+			piece := a.Bytes
+			if i >= 0 {
+				piece = a.More[i]
+			}
+			for f := range ami.Frames(piece) {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // FaultError is returned for an action that would break Asterisk's limits
@@ -77,7 +98,8 @@ type pending struct {
 	replied bool // a response came
 	failed  bool // and it was an Error
 	list    bool // and it, or a later one, announced a list
-	answer  []byte
+	answer  [][]byte
+	size    int // of the answer in bytes
 	tooLong bool
 
 	// Guarded by Backend.mu

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,8 +55,8 @@ type merge struct {
 type mergePart struct {
 	name string // of the PBX
 	// answer holds the frames of the answer, ActionID restored and Server
-	// added; nil: it could not answer, and failure is the text for that.
-	answer  []byte
+	// added, in pieces; nil: it could not answer, and failure is the text for that.
+	answer  [][]byte
 	failure string
 }
 
@@ -75,34 +76,40 @@ func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
 	for i, v := range views {
 		err := v.stream.Do(backend.Request{
 			Action: a, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
-			Done: func(answer backend.Answer) { m.answered(i, v.pbx, answer.Bytes, answer.Err) },
+			Done: func(answer backend.Answer) { m.answered(i, v.pbx, answer) },
 		})
 		if err != nil {
-			m.answered(i, v.pbx, nil, err)
+			m.answered(i, v.pbx, backend.Answer{Err: err})
 		}
 	}
 }
 
 // answered takes the answer of one PBX.
-func (m *merge) answered(i int, p *pbx, answer []byte, err error) {
-	tooLong := errors.Is(err, backend.ErrTooLong)
+func (m *merge) answered(i int, p *pbx, answer backend.Answer) {
+	tooLong := errors.Is(answer.Err, backend.ErrTooLong)
 	if tooLong {
-		m.s.logThrownAway(p, err)
+		m.s.logThrownAway(p, answer.Err)
 	}
 	m.mu.Lock()
 	if m.done {
 		m.mu.Unlock()
 		return // too late
 	}
-	m.parts[i].answer = answer
-	if err != nil {
-		m.parts[i].failure = m.s.refusalOf(p, err)
+	size := len(answer.Bytes)
+	if size > 0 {
+		m.parts[i].answer = append([][]byte{answer.Bytes}, answer.More...)
+		for _, piece := range answer.More {
+			size += len(piece)
+		}
+	}
+	if answer.Err != nil {
+		m.parts[i].failure = m.s.refusalOf(p, answer.Err)
 	}
 	m.tooLong = m.tooLong || tooLong
 	m.open--
 	last := m.open == 0
 	m.mu.Unlock()
-	m.s.countPart(m.slot, len(answer))
+	m.s.countPart(m.slot, size)
 	if last {
 		m.finish()
 	}
@@ -190,20 +197,19 @@ func mergeAnswers(action string, parts []mergePart) [][]byte {
 	var missing []string
 	var first, empty []byte // answers that are no list
 	for _, p := range parts {
-		l, ok := splitList(p.answer)
+		l, isList := splitList(p.answer)
 		switch {
 		case p.answer == nil:
 			missing = append(missing, p.name)
-		case ok:
+		case isList:
 			lists = append(lists, l)
-		case isFailure(p.answer) && !isEmpty(action, firstFrame(p.answer)),
-			!isFailure(p.answer) && len(p.answer) > len(firstFrame(p.answer)): // it broke off
+		case isError(l.start) && !isEmpty(action, l.start), !isError(l.start) && l.end != nil: // it broke off
 			missing = append(missing, p.name)
 			if first == nil {
-				first = p.answer
+				first = bytes.Join(p.answer, nil)
 			}
 		case empty == nil:
-			empty = p.answer
+			empty = bytes.Join(p.answer, nil)
 		}
 	}
 	switch {
@@ -217,28 +223,36 @@ func mergeAnswers(action string, parts []mergePart) [][]byte {
 	}
 	answer := [][]byte{withoutServer(nil, lists[0].start)}
 	for _, l := range lists {
-		answer = append(answer, l.items)
+		answer = append(answer, l.items...)
 	}
 	return append(answer, completion(lists, missing))
 }
 
 // list is the answer of one PBX in its parts: acknowledgement, items, completion.
-type list struct{ start, items, end []byte }
+type list struct {
+	start ami.Frame
+	items [][]byte // in pieces
+	end   ami.Frame
+}
 
-// splitList takes a list apart; ok is false if the answer is none.
-func splitList(answer []byte) (l list, ok bool) {
-	start := firstFrame(answer)
-	if start == nil || !bytes.EqualFold(start.Response(), []byte("Success")) {
+// splitList takes an answer apart; ok is false if it is no list: start is then its
+// first frame, and end its last if it has more.
+func splitList(answer [][]byte) (l list, ok bool) {
+	if len(answer) == 0 {
 		return list{}, false
 	}
-	l.start = start
-	rest := answer[len(start):]
-	end := lastFrame(rest)
-	if f := ami.Frame(end); !f.EndsList() && !bytes.HasSuffix(f.Event(), []byte("Complete")) {
-		return list{}, false
+	l.items = slices.Clone(answer)
+	l.start = firstFrame(answer[0])
+	l.items[0] = answer[0][len(l.start):]
+	last := len(answer) - 1
+	if len(l.items[last]) == 0 {
+		return l, false
 	}
-	l.items, l.end = rest[:len(rest)-len(end)], end
-	return l, true
+	l.end = lastFrame(l.items[last])
+	l.items[last] = l.items[last][:len(l.items[last])-len(l.end)]
+	l.items = slices.DeleteFunc(l.items, func(piece []byte) bool { return len(piece) == 0 })
+	return l, bytes.EqualFold(l.start.Response(), []byte("Success")) &&
+		(l.end.EndsList() || bytes.HasSuffix(l.end.Event(), []byte("Complete")))
 }
 
 // completion is the end of a merged list: what the first list's end has, less what
@@ -303,9 +317,7 @@ func lastFrame(b []byte) ami.Frame {
 	return ami.Frame(b)
 }
 
-func isFailure(answer []byte) bool {
-	return bytes.EqualFold(firstFrame(answer).Response(), []byte("Error"))
-}
+func isError(f ami.Frame) bool { return bytes.EqualFold(f.Response(), []byte("Error")) }
 
 // withoutServer appends frames less the Server headers of their PBX.
 func withoutServer(dst, frames []byte) []byte {

@@ -4,10 +4,25 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/amiproxy/amiproxy/ami"
 )
 
 // text makes frames of lines: an empty one ends a frame.
 func text(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r\n" }
+
+// pieces cuts an answer into pieces of so many frames.
+func pieces(size int, answer string) (all [][]byte) {
+	n := 0
+	for f := range ami.Frames([]byte(answer)) {
+		if n%size == 0 {
+			all = append(all, nil)
+		}
+		all[len(all)-1] = append(all[len(all)-1], f...)
+		n++
+	}
+	return all
+}
 
 func TestMergeAnswers(t *testing.T) {
 	channels := func(server, n string, items ...string) string {
@@ -56,16 +71,14 @@ func TestMergeAnswers(t *testing.T) {
 			merged("1", "north", "a@west")},
 		{"nobody", "status", []string{"", "", ""}, ""},
 	} {
-		var parts []mergePart
-		for i, name := range []string{"east", "west", "north"} {
-			p := mergePart{name: name}
-			if c.parts[i] != "" {
-				p.answer = []byte(c.parts[i])
+		for size := 1; size < 5; size++ {
+			var parts []mergePart
+			for i, name := range []string{"east", "west", "north"} {
+				parts = append(parts, mergePart{name: name, answer: pieces(size, c.parts[i])})
 			}
-			parts = append(parts, p)
-		}
-		if got := string(bytes.Join(mergeAnswers(c.action, parts), nil)); got != c.want {
-			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+			if got := string(bytes.Join(mergeAnswers(c.action, parts), nil)); got != c.want {
+				t.Errorf("%s, in pieces of %d frames:\n got %q\nwant %q", c.name, size, got, c.want)
+			}
 		}
 	}
 }
@@ -75,16 +88,16 @@ func TestMergeAnswers(t *testing.T) {
 func TestMergeCompletions(t *testing.T) {
 	start := text("Response: Success", "EventList: start")
 	got := bytes.Join(mergeAnswers("parkedcalls", []mergePart{
-		{name: "east", answer: []byte(start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 2", "Total: 2", "Note: x", "Server: east"))},
-		{name: "west", answer: []byte(start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 3", "Total: 3", "Server: west"))},
+		{name: "east", answer: pieces(9, start+text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 2", "Total: 2", "Note: x", "Server: east"))},
+		{name: "west", answer: pieces(9, start+text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 3", "Total: 3", "Server: west"))},
 	}), nil)
 	if want := start + text("Event: ParkedCallsComplete", "EventList: Complete", "ListItems: 5", "Total: 5"); string(got) != want {
 		t.Errorf("got %q", got)
 	}
 	old := text("Response: Success", "Message: Channel status will follow")
 	got = bytes.Join(mergeAnswers("status", []mergePart{
-		{name: "east", answer: []byte(old + text("Event: Status", "Channel: a", "Server: east") + text("Event: StatusComplete", "Items: 1", "Server: east"))},
-		{name: "west", answer: []byte(old + text("Event: StatusComplete", "Items: 0", "Server: west"))},
+		{name: "east", answer: pieces(9, old+text("Event: Status", "Channel: a", "Server: east")+text("Event: StatusComplete", "Items: 1", "Server: east"))},
+		{name: "west", answer: pieces(9, old+text("Event: StatusComplete", "Items: 0", "Server: west"))},
 	}), nil)
 	if want := old + text("Event: Status", "Channel: a", "Server: east") + text("Event: StatusComplete", "Items: 1"); string(got) != want {
 		t.Errorf("got %q", got)

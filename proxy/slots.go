@@ -236,11 +236,11 @@ func (s *Session) queueLocked(sl *slot) {
 	}
 	if len(sl.answer) > 0 {
 		s.queueAnswer(sl.answer)
-		sl.answer = nil // who has the slot is not to keep what was written
 	}
 	for _, frames := range sl.more {
 		s.queueAnswer(frames)
 	}
+	sl.answer, sl.more = nil, nil // who has the slot is not to keep what was written
 	if len(s.held)+s.heldLost > 0 {
 		s.releaseLocked(func(e *heldEvent) bool { return e.after == sl })
 	}
@@ -345,7 +345,7 @@ func (s *Session) answered(sl *slot, p *pbx, id string) func(backend.Answer) {
 	return func(a backend.Answer) {
 		switch {
 		case a.Err == nil:
-			s.fill(sl, a.Bytes)
+			s.fill(sl, a.Bytes, a.More...)
 		case errors.Is(a.Err, backend.ErrTooLong):
 			s.throwAway(p, a.Err)
 		default:
