@@ -32,11 +32,11 @@ func (f Frame) first(name string) []byte {
 	return nil
 }
 
-// Get is the value of the first header of that name (not ""), compared without case,
+// Get is the value of the first header of that name, compared without case,
 // its leading blanks skipped. It points into the frame.
 func (f Frame) Get(name string) (value []byte, ok bool) {
 	for i := 0; i < len(f); {
-		if f[i]|0x20 == name[0]|0x20 { // nearly no line goes further
+		if name == "" || f[i]|0x20 == name[0]|0x20 { // nearly no line goes further
 			line, _ := cutLine(f[i:])
 			if v, ok := headerValue(line, name); ok {
 				return v, true
