@@ -13,7 +13,8 @@ const denied = "Permission denied"
 // the newest Asterisk makes inside of some actions, on the values that Asterisk
 // will read, whether the PBX makes them too or not: d is where it keeps its
 // files. With hardening, control characters are refused as well: what is data
-// to one parser may be syntax to the next.
+// to one parser may be syntax to the next. Last come the user's rules, which no
+// action that is the session's own needs.
 //
 // May does not look at faults ([ami.Action.Fault]), nor whether the action
 // exists.
@@ -33,16 +34,68 @@ func (p *Policy) May(a *ami.Action, authority ami.Class, d Directories) Verdict 
 			}
 		}
 	}
+	return p.judge(a, info, needed)
+}
+
+// judge asks the rules about an action that the user has the class for.
+func (p *Policy) judge(a *ami.Action, info *ami.ActionInfo, needed ami.Class) (verdict Verdict) {
+	verdict.Reason = "write"
 	if needed == ami.ClassNone {
-		return Verdict{Reason: "write: needs nothing"}
+		verdict.Reason = "write: needs nothing"
 	}
-	return Verdict{Reason: "write"}
+	if ownAction(info) {
+		return verdict
+	}
+	for i, r := range p.rules {
+		switch v := r.judge(a, info); {
+		case !v.Allowed():
+			return v
+		case i == 0:
+			verdict = v
+		}
+	}
+	return verdict
+}
+
+// Set returns the action with the headers that the user's rules set: a itself
+// if it has them already, or they set none. It is what [Policy.May] is to be asked about, and what is to
+// be sent.
+func (p *Policy) Set(a *ami.Action) *ami.Action {
+	info, _ := ami.LookupAction(a.Name())
+	for _, r := range p.rules {
+		a = r.set(a, info)
+	}
+	return a
+}
+
+// Names reports whether the user's rules name an action in full among those
+// that they allow, wildcards not being enough. Without rules nothing is named.
+func (p *Policy) Names(action string) bool {
+	info, _ := ami.LookupAction(action)
+	for _, r := range p.rules {
+		if v := r.view(action, info); !v.named || !v.verdict.Allowed() {
+			return false
+		}
+	}
+	return len(p.rules) > 0
 }
 
 // MayList reports whether ListCommands shows the user an action, which the PBX
 // gives the given authority.
 func (p *Policy) MayList(name string, pbx ami.Class) bool {
-	return p.holdsOne(p.Authority(name, pbx))
+	info, _ := ami.LookupAction(name)
+	if !p.holdsOne(p.authority(info, pbx)) {
+		return false
+	}
+	if ownAction(info) {
+		return true
+	}
+	for _, r := range p.rules {
+		if !r.view(name, info).verdict.Allowed() {
+			return false
+		}
+	}
+	return true
 }
 
 // Authority is the classes of which the user needs any one for an action that

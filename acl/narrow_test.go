@@ -33,6 +33,12 @@ func TestNarrow(t *testing.T) {
 			}
 			o.Filters = append(o.Filters, f)
 		}
+		o.Rules = &Rules{}
+		for _, text := range rapid.SliceOfN(rapid.SampledFrom([]string{"*", "Command", "Q*", "X"}), 0, 2).Draw(t, "rules") {
+			if err := o.Rules.Add("f:1", AllowAction, text); err != nil {
+				t.Fatal(err)
+			}
+		}
 		return New(o)
 	})
 	authorities := []ami.Class{ami.ClassNone, ami.ClassAll, ami.ClassSystem, ami.ClassCall | ami.ClassAgent}
@@ -50,13 +56,17 @@ func TestNarrow(t *testing.T) {
 		}
 		for _, authority := range authorities {
 			for _, a := range actions {
-				want := true
+				want, named := true, true
 				for _, p := range all {
-					want = want && p.May(a, authority, Directories{}).Refusal == ""
+					want = want && p.May(a, authority, Directories{}).Allowed()
+					named = named && p.MayList(a.Name(), ami.ClassNone)
 				}
 				// Rights that are in different classes are in none together.
-				if got := narrow.May(a, authority, Directories{}).Refusal == ""; got && !want {
+				if got := narrow.May(a, authority, Directories{}).Allowed(); got && !want {
 					t.Fatalf("may %s with authority %v", a.Name(), authority)
+				}
+				if got := narrow.MayList(a.Name(), ami.ClassNone); got && !named {
+					t.Fatalf("is shown %s", a.Name())
 				}
 			}
 			want := true

@@ -28,6 +28,9 @@ type Options struct {
 	Hardening bool
 	// Filters are the user's event filters; a session may add to them.
 	Filters []Filter
+	// Rules are the user's action rules; nil, or without a line: the classes
+	// alone decide. They must have passed [Rules.Check] and not be changed.
+	Rules *Rules
 }
 
 // String describes the options without the secret.
@@ -47,6 +50,9 @@ type Policy struct {
 	read, write ami.Class
 	hardening   bool
 	filters     *Filters
+	// rules must all allow an action: more than one where a reload narrowed the
+	// policy.
+	rules []*ruleSet
 	// secret is behind a function, which is all that fmt can show of it, even
 	// where it cannot call Format: in a field that is not exported.
 	secret func() *secretValue
@@ -61,6 +67,9 @@ func New(o Options) *Policy {
 	}
 	if len(o.Filters) > 0 {
 		p.filters = p.filters.With(o.Filters...)
+	}
+	if o.Rules != nil && len(o.Rules.lines) > 0 {
+		p.rules = []*ruleSet{compileRules(o.Rules)}
 	}
 	for _, l := range o.Lists {
 		if l == nil {
@@ -128,7 +137,8 @@ func (p *Policy) Narrow(now *Policy) *Policy {
 	n.write &= now.write
 	n.hardening = p.hardening || now.hardening
 	n.filters = p.filters.And(now.filters)
-	if n.read == p.read && n.write == p.write && n.hardening == p.hardening && n.filters == p.filters {
+	n.rules = bothRules(p.rules, now.rules)
+	if n.read == p.read && n.write == p.write && n.hardening == p.hardening && n.filters == p.filters && len(n.rules) == len(p.rules) {
 		return p
 	}
 	return &n

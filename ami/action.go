@@ -127,6 +127,32 @@ func (a *Action) HasControl() bool {
 	return false
 }
 
+// With returns the action with one header of that name and value in the place
+// of all that it had, behind its other lines: a itself if it has just that.
+func (a *Action) With(name, value string) *Action {
+	lines := make([]string, 0, len(a.ends)+1)
+	same := false
+	for line := range a.Lines() {
+		v, ok := lineValue(line, name)
+		if !ok {
+			lines = append(lines, line)
+		}
+		same = same || ok && v == value
+	}
+	if same && len(lines) == len(a.ends)-1 {
+		return a
+	}
+	lines = append(lines, name+": "+value)
+	n := &Action{fault: a.fault, ends: make([]int, len(lines))}
+	size := 0
+	for i, line := range lines {
+		size += len(line)
+		n.ends[i] = size
+	}
+	n.text = strings.Join(lines, "")
+	return n
+}
+
 func lineValue(line, name string) (string, bool) {
 	if len(line) <= len(name) || line[len(name)] != ':' || !equalFold(line[:len(name)], name) {
 		return "", false

@@ -365,3 +365,21 @@ func TestFoldName(t *testing.T) {
 		}
 	}
 }
+
+func TestWith(t *testing.T) {
+	a := parse(t, "Action: Originate\ncallerid: a\rb\nCallerID:\nCallerID : x\nNote: a\rb\n\n")
+	b := a.With("CallerID", "\"CRM\" <100>")
+	want := []string{"Action: Originate", "CallerID : x", "Note: a\rb", "CallerID: \"CRM\" <100>"}
+	if got := slices.Collect(b.Lines()); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if a.Get("callerid") != "a\rb" || b.Get("CALLERID") != "\"CRM\" <100>" || b.Size() != len(strings.Join(want, "")) {
+		t.Error("changed what it was made of")
+	}
+	if b.With("callerid", "\"CRM\" <100>") != b || b.With("CallerID", "x") == b || parse(t, "A: b\nA: b\n\n").With("A", "b").Size() != 4 {
+		t.Error("what is as it should be is made anew, or the other way round")
+	}
+	if long := parse(t, strings.Repeat("A: b\n", MaxHeaders+1)+"\n").With("X", "y"); long.Fault() != FaultTooManyLines {
+		t.Error("forgot the fault")
+	}
+}

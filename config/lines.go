@@ -2,8 +2,11 @@ package config
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/amiproxy/amiproxy/acl"
 )
 
 // Limits of the files.
@@ -185,6 +188,9 @@ func splitKey(line string) (e entry, reason string) {
 	return entry{key: key, value: trim(strings.TrimPrefix(value, ">"))}, ""
 }
 
+// bracketKeys are the keys that something in brackets may follow.
+var bracketKeys = []string{"eventfilter", acl.AllowHeader, acl.SetHeader}
+
 // plainKey reports whether a name can be a key: those that manager.conf and we
 // know, eventfilter(…) among them. It keeps odd text out of what is shown.
 func plainKey(key string) bool {
@@ -200,7 +206,7 @@ func plainKey(key string) bool {
 				return false
 			}
 		}
-		return fold(name) == "eventfilter"
+		return slices.Contains(bracketKeys, fold(name))
 	}
 	return len(key) <= maxKeyShown
 }

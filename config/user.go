@@ -22,6 +22,8 @@ type userDraft struct {
 	// rules are the deny and permit lines; acls the names in acl lines.
 	rules acl.List
 	acls  []aclName
+	// ruleLines are the lines of options.Rules.
+	ruleLines []*value
 	// pbxs are the names in the pbx line.
 	pbxs []string
 }
@@ -54,6 +56,10 @@ var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }
 	{name: "pbxlost", set: choice(func(u *userDraft) *bool { return &u.CloseWhenPBXLost }, "keep", "close")},
 	{name: "sharedids", set: boolean(func(u *userDraft) *bool { return &u.SharedIDs })},
 	{name: "proxyadmin", set: boolean(func(u *userDraft) *bool { return &u.ProxyAdmin })},
+	{name: acl.AllowAction, many: true, set: addRule},
+	{name: acl.DenyAction, many: true, set: addRule},
+	{name: acl.AllowHeader, many: true, set: addRule},
+	{name: acl.SetHeader, many: true, set: addRule},
 	{name: "hardening", set: boolean(func(u *userDraft) *bool { return &u.options.Hardening })},
 }...)
 
@@ -171,6 +177,7 @@ func (l *loading) loadUser(s *section) {
 	}
 	l.userSecret(s, u, given)
 	l.userACLs(s, u, given)
+	l.userRules(u)
 	l.userPBXs(u, given)
 }
 

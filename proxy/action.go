@@ -73,6 +73,8 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	if !s.isAction(name) {
 		return s.refuse(a, unknownAction(a.Name()))
 	}
+	policy := s.policy() // one for all of it: a reload may put another in its place
+	a = policy.Set(a)    // from here on this is what the client asks for
 	r, refusal := s.route(a, name)
 	switch {
 	case refusal != "" && r.to != nil: // it is away, and may have something to answer still
@@ -86,9 +88,9 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	}
 	var verdict acl.Verdict
 	if r.to != nil {
-		verdict = s.mayAt(r.to, a, name)
+		verdict = mayAt(policy, r.to, a, name)
 	} else {
-		r.merged, verdict = s.mayAtAny(r.merged, a, name)
+		r.merged, verdict = mayAtAny(policy, r.merged, a, name)
 	}
 	switch {
 	case !verdict.Allowed():
@@ -104,12 +106,12 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 }
 
 // mayAt says whether the action may be sent to a PBX.
-func (s *Session) mayAt(v *view, a *ami.Action, name string) acl.Verdict {
+func mayAt(policy *acl.Policy, v *view, a *ami.Action, name string) acl.Verdict {
 	class, ok := v.Authority().Class(name)
 	if !ok {
 		return acl.Verdict{Refusal: unknownAction(a.Name()), Reason: "the PBX has no such action"}
 	}
-	return s.policy().May(a, class, acl.Directories(v.Directories()))
+	return policy.May(a, class, acl.Directories(v.Directories()))
 }
 
 func (s *Session) forwardTo(v *view, a *ami.Action, name string) {

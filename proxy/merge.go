@@ -16,12 +16,12 @@ import (
 
 // mayAtAny leaves of some PBXes those that have the action and may be sent it;
 // a refusal is that of the first, if there is none.
-func (s *Session) mayAtAny(views []*view, a *ami.Action, name string) (may []*view, verdict acl.Verdict) {
+func mayAtAny(policy *acl.Policy, views []*view, a *ami.Action, name string) (may []*view, verdict acl.Verdict) {
 	for _, v := range views {
 		if _, ok := v.Authority().Class(name); !ok {
 			continue
 		}
-		switch at := s.mayAt(v, a, name); {
+		switch at := mayAt(policy, v, a, name); {
 		case at.Allowed():
 			if len(may) == 0 {
 				verdict = at

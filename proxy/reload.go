@@ -160,10 +160,12 @@ func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) (less 
 // withdraw keeps back what waits to be sent to a PBX, behind a call that rings
 // perhaps, and what the session may not send there any more.
 func (s *Session) withdraw() {
+	policy := s.policy()
 	for _, v := range s.saw {
 		lost := !slices.Contains(s.rights.Load().PBXs, v.Name())
 		v.stream.Withdraw(func(a *ami.Action) bool {
-			return lost || s.mayAt(&v, a, ami.FoldName(a.Name())).Refusal != ""
+			// What is to be set now was not when it was accepted.
+			return lost || policy.Set(a) != a || !mayAt(policy, &v, a, ami.FoldName(a.Name())).Allowed()
 		})
 	}
 }

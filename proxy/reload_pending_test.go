@@ -19,6 +19,8 @@ func TestReloadStopsWhatIsNotSent(t *testing.T) {
 	for _, test := range []struct{ now, command, getvar string }{
 		{crm, "I am west", "I am west"},
 		{strings.Replace(crm, "command,", "", 1), "Permission denied", "I am west"},
+		{crm + "allowaction = *\ndenyaction = Command\n", "Permission denied", "I am west"},
+		{crm + "allowaction = *\nsetheader(Getvar) = Variable: y\n", "I am west", "Permission denied"},
 		{crm + "pbx = east\n", "No such server: west", "No such server: west"},
 	} {
 		w.reload(reloadUsers+crm, "east", "west")
