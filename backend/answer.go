@@ -83,7 +83,7 @@ func (l *link) handOn(f ami.Frame) {
 			b.reload(time.Now())
 		}
 		b.listAgain()
-		b.checkRights() // it may be our user that has changed
+		b.recheckRights() // it may be our user that has changed
 	}
 	b.names.Learn(e.Frame)
 	b.handler.Event(b, e)

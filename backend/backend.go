@@ -119,7 +119,10 @@ type Backend struct {
 	late      lateIDs   // answered actions whose events are still to come
 	relist    time.Time // when to ask for ListCommands again; zero: no need
 	namesDue  time.Time // when to list the names again; zero: no need
-	samples   samples   // of the counters, for rates
+	// namesDelay is how long the latest try to list the names again had to wait.
+	namesDelay time.Duration
+	recheck    bool    // ask for our rights with the next ListCommands
+	samples    samples // of the counters, for rates
 	// reconnect ends all links, which are then made anew; nil before Run.
 	reconnect context.CancelCauseFunc
 }

@@ -53,6 +53,8 @@ func (b *Backend) tidy(now time.Time) {
 	if relist {
 		b.relist = time.Time{}
 	}
+	recheck := relist && b.recheck
+	b.recheck = b.recheck && !relist
 	names := !b.namesDue.IsZero() && now.After(b.namesDue) && b.usableLocked()
 	if names {
 		b.namesDue = time.Time{}
@@ -65,6 +67,9 @@ func (b *Backend) tidy(now time.Time) {
 	b.settle(failed)
 	if relist {
 		b.listCommands()
+	}
+	if recheck {
+		b.checkRights()
 	}
 	if names {
 		b.listNames()

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,8 +14,9 @@ const (
 	// maxNames bounds how many channels of a PBX are known, and how many of its
 	// other things.
 	maxNames = 200_000
-	// listNamesAgain is when a listing that failed is tried again.
-	listNamesAgain = 5 * time.Second
+	// listNamesAgain is when a listing that failed is tried again, and later and
+	// later the more often it fails: a list can be a burden to the PBX.
+	listNamesAgain, listNamesSeldom = 5 * time.Second, 5 * time.Minute
 )
 
 // Names are those that the PBX has given out to its channels, bridges and so
@@ -45,9 +47,9 @@ func (b *Backend) listNames() {
 				for f := range a.Frames() {
 					listing.Add(f)
 				}
-				if a.Err != nil {
+				if err := listError(name, a); err != nil {
 					b.log.Warn("the names on the PBX are not known: actions that name no Server and are about them are refused to those who see several PBXes; trying again",
-						zap.String("action", name), zap.Error(a.Err))
+						zap.String("action", name), zap.Error(err))
 					failed = true
 				}
 				switch last := i == len(actions)-1; {
@@ -55,6 +57,7 @@ func (b *Backend) listNames() {
 					b.listNamesLater()
 				case last:
 					listing.Done()
+					b.namesListed()
 				}
 			},
 		})
@@ -65,8 +68,25 @@ func (b *Backend) listNames() {
 	}
 }
 
+// listError says why the answer to one of nameLists is no list. Where there is no
+// conference, the PBX answers with an Error (app_confbridge.c, app_meetme.c).
+func listError(name string, a Answer) error {
+	if a.Err != nil || !isError(a.Bytes) || name == "ConfbridgeListRooms" || name == "MeetmeListRooms" {
+		return a.Err
+	}
+	message, _ := ami.Frame(a.Bytes).Get("Message")
+	return fmt.Errorf("refused: %.100q", message)
+}
+
+func (b *Backend) namesListed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.namesDelay = 0
+}
+
 func (b *Backend) listNamesLater() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.namesDue = time.Now().Add(listNamesAgain)
+	b.namesDelay = min(max(2*b.namesDelay, listNamesAgain), listNamesSeldom)
+	b.namesDue = time.Now().Add(b.namesDelay)
 }

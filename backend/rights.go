@@ -38,6 +38,14 @@ func (b *Backend) checkRights() {
 	}
 }
 
+// recheckRights checks them with the next ListCommands: who reloads one thing after
+// the other is not to make us ask each time.
+func (b *Backend) recheckRights() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recheck = true
+}
+
 func (b *Backend) warnOfRights(what string, missing []string) {
 	if len(missing) > 0 {
 		b.log.Warn("the proxy's user on the PBX has few rights: give it read = all and write = all in manager.conf, or clients miss events and actions",

@@ -75,6 +75,7 @@ func (b *Backend) comesUp(l *link) {
 	if l.startup != "" {
 		s.Restarted = b.restartedLocked(l.startup)
 	}
+	b.namesDue, b.namesDelay = time.Time{}, 0
 	b.state = s
 	b.up.Store(true)
 	b.mu.Unlock()
