@@ -29,6 +29,7 @@ func (p *pbx) start() {
 		p.Run(ctx)
 		if p.removed.Load() {
 			p.leaveAll()
+			p.Names().Forget() // those who saw it keep p as long as they stay
 		}
 	})
 }

@@ -158,6 +158,12 @@ func TestReloadRemovesPBX(t *testing.T) {
 	w := newWorld(t, setup{pbxs: []string{"east", "west"}, users: reloadUsers + more})
 	w.answerer("Getvar")
 	full, west, defaulted, closing := w.login("full"), w.login("westonly"), w.login("defaulted"), w.login("closing")
+	old := w.pbx("west")
+	await := w.awaitEvents("west")
+	w.sims["west"].Event("Newchannel", ami.ClassDTMF, "Channel", "SIP/1", "Uniqueid", "1")
+	await(1)
+	full.Roundtrip()
+	west.Roundtrip()
 	open := w.block("west", "Setvar")
 	for _, c := range []*amiclient.Client{full, west} {
 		c.Send("Action: Setvar", "Server: west", "ActionID: 1")
@@ -185,6 +191,7 @@ func TestReloadRemovesPBX(t *testing.T) {
 		}
 	}
 	closing.ExpectClosed()
+	eventually(t, "its names are forgotten", func() bool { return old.Names().Len() == 0 })
 	open() // the simulated one notices then only
 	eventually(t, "west has no links", func() bool { return len(w.sims["west"].Sessions()) == 0 })
 	if got := header(west.Do("Action: Getvar", "Variable: x"), "Message"); got != "No such server: west" {

@@ -106,6 +106,13 @@ func (x *Index) Lose() {
 	x.complete, x.listing = false, nil
 }
 
+// Forget empties the index, for a PBX that is gone for good.
+func (x *Index) Forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.names, x.complete, x.listing = newNames(), false, nil
+}
+
 func (n *names) has(kind Kind, name string) bool {
 	name = ami.FoldName(name)
 	switch kind {
