@@ -162,6 +162,10 @@ func (f *filtering) charge(spent, worst time.Duration) { f.spent += min(spent, w
 // the most costly. See also filterShare.
 const maxFilters = 4096
 
+// filterWeight is how many bytes a filter holds for each step of its Size at
+// worst, as measured: what sessions add counts among what all may hold.
+const filterWeight = 192
+
 // Texts of Asterisk (manager.c: action_filter).
 const (
 	textNoOperation = "Unknown operation"
@@ -195,7 +199,8 @@ func (s *Session) addFilter(a *ami.Action) bool {
 	}
 	sl := &slot{pbx: noPBX, named: a.ID() != "", done: true}
 	sl.apply = func() {
-		filters := s.audience.Load().all().With(filter)
+		before := s.audience.Load().all()
+		filters := before.With(filter)
 		if filters.Size() > s.policy().Filters().Size()+maxFilters {
 			sl.answer = ami.AppendResponse(nil, "Error", a.ID(), textFullFilter)
 			return
@@ -203,6 +208,8 @@ func (s *Session) addFilter(a *ami.Action) bool {
 		own := newAudience(filters, s.srv.now().indexes)
 		own.count()
 		s.audience.Store(own)
+		s.filterBytes += filterWeight * int64(filters.Size()-before.Size())
+		s.countLocked()
 		sl.answer = ami.AppendResponse(nil, "Success", a.ID(), "Success")
 	}
 	s.add(sl)

@@ -92,11 +92,14 @@ func (a *account) close() {
 	a.n, a.closed = 0, true
 }
 
+// accountLocked tells the account what the session holds outside of its queue.
+func (s *Session) accountLocked() { s.account.set(s.slotBytes + s.heldBytes + s.filterBytes) }
+
 // countLocked accounts for what waits in slots and for them. If that is too
 // much for all sessions together, the one that holds most is cut.
 func (s *Session) countLocked() {
 	before := s.account.size()
-	s.account.set(s.slotBytes + s.heldBytes)
+	s.accountLocked()
 	total := &s.srv.total
 	if s.account.size() <= before || total.Limit == 0 || total.Used() <= total.Limit {
 		return

@@ -103,17 +103,18 @@ type Session struct {
 	countedName string
 	username    string // as the client wrote it, once it is logged in
 
-	mu        sync.Mutex // guards the following
-	slots     []*slot    // answers not yet queued, in the order of the actions
-	blocked   []bool     // scratch of flushLocked: by PBX
-	held      []heldEvent
-	heldBytes int64
-	slotBytes int64       // of answers in slots
-	wanted    int         // the reader waits until there are no more slots than that; -1: it does not
-	waiting   bool        // the reader waits for an event (WaitEvent)
-	heldLost  int         // events lost behind held
-	events    uint64      // given to the queue, or lost there
-	timer     *time.Timer // lets held events go; nil: none was held yet
+	mu          sync.Mutex // guards the following
+	slots       []*slot    // answers not yet queued, in the order of the actions
+	blocked     []bool     // scratch of flushLocked: by PBX
+	held        []heldEvent
+	heldBytes   int64
+	slotBytes   int64       // of answers in slots
+	filterBytes int64       // about what the filters hold that it has added
+	wanted      int         // the reader waits until there are no more slots than that; -1: it does not
+	waiting     bool        // the reader waits for an event (WaitEvent)
+	heldLost    int         // events lost behind held
+	events      uint64      // given to the queue, or lost there
+	timer       *time.Timer // lets held events go; nil: none was held yet
 }
 
 // view is a PBX as a session sees it.

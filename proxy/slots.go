@@ -232,7 +232,7 @@ func (s *Session) queueLocked(sl *slot) {
 	}
 	if sl.counted > 0 {
 		s.slotBytes -= sl.counted
-		s.account.set(s.slotBytes + s.heldBytes)
+		s.accountLocked()
 	}
 	if len(sl.answer) > 0 {
 		s.queueAnswer(sl.answer)
@@ -297,7 +297,7 @@ func (s *Session) releaseLocked(free func(*heldEvent) bool) {
 			continue
 		}
 		s.heldBytes -= int64(len(e.frame))
-		s.account.set(s.slotBytes + s.heldBytes)
+		s.accountLocked()
 		s.queueEventLocked(&e.event)
 	}
 	clear(s.held[len(kept):])

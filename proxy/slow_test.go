@@ -265,3 +265,33 @@ func TestTotalLimitCountsActions(t *testing.T) {
 	}
 	w.awaitReason(reasonTotalLimit)
 }
+
+// And so do the filters that sessions add, until they are gone.
+func TestTotalLimitCountsFilters(t *testing.T) {
+	w := newWorld(t, setup{general: "totallimit = 2M"})
+	filter := "Filter: !" + strings.Repeat("[^a-c]", 150)
+	add := func() *Session {
+		c := w.login("full", "Events: off")
+		for range 20 {
+			c.Send("Action: Filter", "Operation: Add", filter)
+		}
+		s := w.session(c)
+		eventually(t, "the filters count, or are too many", func() bool { return s.account.size() > 500<<10 || s.reason.Load() != nil })
+		return s
+	}
+	first := add()
+	for range 3 {
+		add()
+	}
+	w.awaitReason(reasonTotalLimit)
+	if used := w.srv.total.Used(); used > 2<<20 {
+		t.Errorf("%d bytes are held", used)
+	}
+	for _, info := range w.srv.everybody() {
+		info.abort(reasonKicked)
+	}
+	w.awaitSessions(0)
+	if used := w.srv.total.Used(); used != 0 || first.account.size() != 0 {
+		t.Errorf("%d bytes are held by nobody", used)
+	}
+}
