@@ -39,6 +39,21 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Invalid is the error of a configuration with which anything is wrong.
+type Invalid struct {
+	// Errors holds an [*Error] for everything that is wrong, in the order of the
+	// file; there is at least one.
+	Errors *multierror.Error
+	// Warnings are what Config.Warnings would have been.
+	Warnings []string
+}
+
+// Error is one line for each of the errors.
+func (e *Invalid) Error() string { return e.Errors.Error() }
+
+// Unwrap is all errors.
+func (e *Invalid) Unwrap() error { return e.Errors }
+
 // place is where in the files something stands.
 type place struct {
 	file string
@@ -100,7 +115,7 @@ func (r *report) sort(list []*Error) {
 	})
 }
 
-// err is all errors in file order as a [multierror.Error], nil if there are none.
+// err is all findings in file order as an [*Invalid], nil if none is an error.
 func (r *report) err() error {
 	if len(r.errors) == 0 {
 		return nil
@@ -110,7 +125,7 @@ func (r *report) err() error {
 	for _, e := range r.errors {
 		all = multierror.Append(all, e)
 	}
-	return all
+	return &Invalid{Errors: all, Warnings: r.warningTexts()}
 }
 
 func (r *report) warningTexts() []string {

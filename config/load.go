@@ -10,8 +10,7 @@ import (
 )
 
 // Load reads and checks a configuration file and all that it names. The error
-// is a *multierror.Error with an [*Error] for everything that is wrong, in the
-// order of the file.
+// is an [*Invalid]: it tells everything that is wrong.
 func Load(path string) (*Config, error) { return Loader{}.Load(path) }
 
 // Loader reads a configuration from another world than that of the process.

@@ -79,6 +79,9 @@ secret = upstream-secret
 [crm]
 secret = crm-secret
 dney = 0.0.0.0/0
+
+[ops]
+secret =
 `
 
 func TestVersion(t *testing.T) {
@@ -109,13 +112,18 @@ func TestUsage(t *testing.T) {
 func TestCheck(t *testing.T) {
 	good := write(t, "good.conf", fmt.Sprintf(goodConfig, 5038, 5039))
 	code, out, text := runArgs(t.Context(), "check", "-c", good)
-	if code != exitDone || !strings.Contains(out, "OK") || text != "" {
+	if code != exitDone || out != good+": OK: 1 PBX, 1 user\n" || text != "" {
+		t.Errorf("%d: %q, %q", code, out, text)
+	}
+	odd := write(t, "odd.conf", fmt.Sprintf(goodConfig, 5038, 5039)+"[ops]\nsecret =\n")
+	code, out, text = runArgs(t.Context(), "check", "-c", odd)
+	if code != exitDone || out != odd+": OK: 1 PBX, 2 users\n" || !strings.HasPrefix(text, "warning: "+odd+":") {
 		t.Errorf("%d: %q, %q", code, out, text)
 	}
 }
 
-// Every error is told, each on a line of its own and with its place, and no
-// secret.
+// Every error is told, and every warning before them, each on a line of its own and
+// with its place, and no secret.
 func TestCheckTellsEveryError(t *testing.T) {
 	bad := write(t, "bad.conf", badConfig)
 	code, out, text := runArgs(t.Context(), "check", "--config", bad)
@@ -126,6 +134,9 @@ func TestCheckTellsEveryError(t *testing.T) {
 		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(bad) + `.*` + regexp.QuoteMeta(want)).MatchString(text) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+	if want := "warning: " + bad + ":15: [ops] secret: empty"; !strings.HasPrefix(text, want) || strings.Count(text, "warning") != 1 {
+		t.Errorf("want %q at the start of\n%s", want, text)
 	}
 	missing := filepath.Join(t.TempDir(), "none.conf")
 	code, _, text = runArgs(t.Context(), "check", "-c", missing)

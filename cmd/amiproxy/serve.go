@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -120,20 +121,39 @@ func checkCommand() *cobra.Command {
 		Short: "Check a configuration file and print every error",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file)
-			if err != nil {
-				return failure{err}
-			}
-			for _, w := range cfg.Warnings {
-				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
-			}
-			if _, err := proxy.New(cfg, zap.NewNop()); err != nil {
-				return failure{err}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: OK: %d PBXes, %d users\n", file, len(cfg.PBXs), len(cfg.Users))
-			return nil
+			return check(file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", defaultFile, "configuration file")
 	return cmd
+}
+
+// check tells all that is odd about a configuration, and whether it can be used.
+func check(file string, out, odd io.Writer) error {
+	cfg, err := config.Load(file)
+	var warnings []string
+	if invalid := (*config.Invalid)(nil); errors.As(err, &invalid) {
+		warnings = invalid.Warnings
+	} else if err == nil {
+		warnings = cfg.Warnings
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(odd, "warning:", w)
+	}
+	if err == nil {
+		_, err = proxy.New(cfg, zap.NewNop())
+	}
+	if err != nil {
+		return failure{err}
+	}
+	fmt.Fprintf(out, "%s: OK: %s, %s\n", file, amount(len(cfg.PBXs), "PBX", "PBXes"), amount(len(cfg.Users), "user", "users"))
+	return nil
+}
+
+// amount is so many things, in words for one and for several.
+func amount(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
 }
