@@ -42,6 +42,10 @@ write = all
 secret = wallboard
 read = agent
 pbx = west
+
+[operator]               ; the actions of the operator, and nothing else
+secret = operator
+proxyadmin = yes
 `
 
 // demoEndpoints are the telephones of the two PBXes.
@@ -70,6 +74,9 @@ Paste these lines into another terminal (with bash):
 
 3. The same as a wallboard, which may only read agent events of west: the call is refused, queue events come:
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: wallboard\r\nSecret: wallboard\r\n\r\nAction: Originate\r\nActionID: 2\r\nChannel: PJSIP/dave\r\nExten: 201\r\nContext: default\r\nPriority: 1\r\n\r\n" >&3; timeout 20 cat <&3'
+
+4. As the operator: how the proxy and its PBXes are doing, and who is connected:
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: operator\r\nSecret: operator\r\n\r\nAction: ProxyStatus\r\nActionID: 1\r\n\r\nAction: ProxySessions\r\nActionID: 2\r\n\r\nAction: Logoff\r\n\r\n" >&3; cat <&3'
 
 Or point any AMI client at 127.0.0.1:%[1]d, user demo, secret demo. Ctrl-C stops.
 `

@@ -333,7 +333,7 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	steps := regexp.MustCompile(`/dev/tcp/127\.0\.0\.1/(\d+); printf "([^"]*)"`).FindAllStringSubmatch(text.String(), -1)
-	if len(steps) != 3 {
+	if len(steps) != 4 {
 		t.Fatalf("%d steps in\n%s", len(steps), text.String())
 	}
 	play := func(i int) *amiclient.Client {
@@ -380,6 +380,14 @@ func TestDemo(t *testing.T) {
 	c.ExpectNext("Response: Error", "ActionID: 2", "Message: Permission denied")
 	if f := c.ReadFrame(); !strings.Contains(amiclient.Header(f, "Privilege"), "agent") {
 		t.Errorf("%q", f)
+	}
+	frames = play(3).ExpectClosed()
+	if !has("Event: ProxyServer", "ActionID: 1", "Server: east", "State: Up") ||
+		!has("Event: ProxyServer", "ActionID: 1", "Server: west", "State: Up") ||
+		!has("Event: ProxyStatusComplete", "EventList: Complete", "ListItems: 3") ||
+		!has("Event: ProxySession", "ActionID: 2", "Username: operator") ||
+		!amiclient.Has(frames[len(frames)-1], "Response: Goodbye") {
+		t.Errorf("%q", frames)
 	}
 	cancel()
 	if code := <-ended; code != exitDone || stderr.Len() > 0 {
