@@ -114,6 +114,9 @@ func (st *stage) run(tb testing.TB, all []scenario) []verdict {
 		}
 		done = append(done, v)
 	}
+	each := func(atOnce int, some []scenario, f func(scenario)) {
+		inTurns(tb, atOnce, len(some), func(_ testing.TB, i int) { f(some[i]) })
+	}
 	alone, others := split(all, func(s scenario) bool { return s.alone })
 	each(atOnce, others, try)
 	each(1, alone, try)
@@ -137,24 +140,6 @@ func split(all []scenario, is func(scenario) bool) (some, others []scenario) {
 		}
 	}
 	return some, others
-}
-
-// each calls f with every scenario, so many at a time.
-func each(atOnce int, all []scenario, f func(scenario)) {
-	next := make(chan scenario)
-	var players sync.WaitGroup
-	for range atOnce {
-		players.Go(func() {
-			for s := range next {
-				f(s)
-			}
-		})
-	}
-	for _, s := range all {
-		next <- s
-	}
-	close(next)
-	players.Wait()
 }
 
 // compare compares the proxy's answer with Asterisk's, changed by the table of

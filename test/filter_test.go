@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/amiproxy/amiproxy/acl"
@@ -95,7 +94,7 @@ func TestFiltersAreThoseOfAsterisk(t *testing.T) {
 func judgeFilters(t *testing.T, pbx *asterisk.PBX, addr string, filters []aFilter, ascii bool) {
 	control := loginAt(t, addr, "filters")
 	clients := make([]*amiclient.Client, len(filters))
-	inTurns(t, len(filters), func(tb testing.TB, i int) {
+	inTurns(t, 8, len(filters), func(tb testing.TB, i int) {
 		c := loginAt(tb, addr, "filters")
 		if answer, want := amiclient.Header(addFilter(c, filters[i]), "Message"), filterAnswer(filters[i]); answer != want {
 			tb.Errorf("%q is answered %q, want %q", filters[i], answer, want)
@@ -121,7 +120,7 @@ func judgeFilters(t *testing.T, pbx *asterisk.PBX, addr string, filters []aFilte
 	// One more, so that all sessions have the one before.
 	sender.Do("Action: UserEvent", "UserEvent: Behind")
 	control.Expect("UserEvent: Behind")
-	inTurns(t, len(filters), func(tb testing.TB, i int) {
+	inTurns(t, 8, len(filters), func(tb testing.TB, i int) {
 		var want, got []amiclient.Frame
 		var set *acl.Filters
 		if f, err := compileFilter(filters[i]); err == nil {
@@ -147,22 +146,6 @@ func judgeFilters(t *testing.T, pbx *asterisk.PBX, addr string, filters []aFilte
 func isJudged(f amiclient.Frame) bool {
 	return strings.HasPrefix(string(f), "Event: OriginateResponse\r\n") ||
 		strings.HasPrefix(string(f), "Event: UserEvent\r\n") && !amiclient.Has(f, "UserEvent: Behind")
-}
-
-// inTurns is together for many, of which few run at once: a PBX has no more than 50
-// connections that are not logged in.
-func inTurns(tb testing.TB, n int, f func(tb testing.TB, i int)) {
-	tb.Helper()
-	var group sync.WaitGroup
-	places := make(chan struct{}, 8)
-	for i := range n {
-		places <- struct{}{}
-		group.Go(func() {
-			defer func() { <-places }()
-			f(ownTB{tb}, i)
-		})
-	}
-	group.Wait()
 }
 
 func addFilter(c *amiclient.Client, f aFilter) amiclient.Frame {

@@ -161,9 +161,21 @@ func starts(tb testing.TB, options ...asterisk.Options) []*asterisk.PBX {
 // testing.TB of its own whose Fatal ends just that one.
 func together(tb testing.TB, n int, f func(tb testing.TB, i int)) {
 	tb.Helper()
+	inTurns(tb, n, n, f)
+}
+
+// inTurns is together for many, of which so few run at once: a PBX has no more than 50
+// connections that are not logged in.
+func inTurns(tb testing.TB, atOnce, n int, f func(tb testing.TB, i int)) {
+	tb.Helper()
 	var group sync.WaitGroup
+	places := make(chan struct{}, atOnce)
 	for i := range n {
-		group.Go(func() { f(ownTB{tb}, i) })
+		places <- struct{}{}
+		group.Go(func() {
+			defer func() { <-places }()
+			f(ownTB{tb}, i)
+		})
 	}
 	group.Wait()
 }
