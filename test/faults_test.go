@@ -407,15 +407,16 @@ func TestUnreachableAtStart(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			r := startRelay(t, pbxs[0].Addr())
-			hit, mend, reason := r.Hold, r.Release, "login failed"
+			hit, mend, reason, why := r.Hold, r.Release, "login failed", "no greeting: i/o timeout"
 			if how == "refused" {
-				hit, mend, reason = r.Down, r.Up, "cannot connect"
+				hit, mend, reason, why = r.Down, r.Up, "cannot connect", "connection refused"
 			}
 			hit()
 			f := startFaultyAt(t, r, "", pbxs[0], pbxs[1])
 			eventually(t, "west", f.backend("west").Up)
 			watch, c := f.login(t, "many"), f.login(t, "many", "Events: off")
 			eventually(t, reason, func() bool { return f.backend("east").State().Reason == reason })
+			f.waitLog("why", zapcore.WarnLevel, "no link", "pbx:east", why)
 			if got := c.Do("Action: Getvar", "Variable: X", "Server: east"); !amiclient.Has(got, "Message: Server east is not connected") {
 				t.Errorf("%q", got)
 			}

@@ -150,12 +150,12 @@ func TestMergedListsWhileOneRestarts(t *testing.T) {
 	for _, h := range hold(t, []*amiclient.Client{loginDirect(t, pbxs[0]), loginDirect(t, pbxs[1])}, pbxs[:2], 6) {
 		channels[h.server] = append(channels[h.server], h.name, h.partner)
 	}
-	var lists, missing atomic.Int64
+	var lists, missing, whole atomic.Int64
 	stop, load := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(load)
 		together(t, 4, func(tb testing.TB, i int) {
-			askWhileOneRestarts(tb, p.login(tb, "many"), channels, &lists, &missing, stop)
+			askWhileOneRestarts(tb, p.login(tb, "many"), channels, &lists, &missing, &whole, stop)
 		})
 	}()
 	end := sync.OnceFunc(func() { close(stop); <-load })
@@ -166,6 +166,8 @@ func TestMergedListsWhileOneRestarts(t *testing.T) {
 		eventually(t, "lists without north", func() bool { return missing.Load() >= before+8 })
 		pbxs[2].Start()
 		eventually(t, "north to be back", p.backend("north").Up)
+		before = whole.Load()
+		eventually(t, "lists with north", func() bool { return whole.Load() >= before+8 })
 	}
 	end()
 	t.Logf("%d lists, %d without north", lists.Load(), missing.Load())
@@ -177,7 +179,7 @@ func TestMergedListsWhileOneRestarts(t *testing.T) {
 }
 
 // askWhileOneRestarts asks for lists, several at a time.
-func askWhileOneRestarts(tb testing.TB, c *amiclient.Client, channels map[string][]string, lists, missing *atomic.Int64, stop <-chan struct{}) {
+func askWhileOneRestarts(tb testing.TB, c *amiclient.Client, channels map[string][]string, lists, missing, whole *atomic.Int64, stop <-chan struct{}) {
 	for n := 0; ; n++ {
 		select {
 		case <-stop:
@@ -234,6 +236,13 @@ func askWhileOneRestarts(tb testing.TB, c *amiclient.Client, channels map[string
 			}
 			if number(amiclient.Header(f, "ListItems")) != items {
 				tb.Errorf("%d items, and %q", items, f)
+			}
+			// It has all or nothing of it: while it boots it has no queues yet.
+			switch north := len(got["north"]); {
+			case amiclient.Has(f, "Event: QueueSummaryComplete") && north == 2:
+				whole.Add(1)
+			case north > 0:
+				tb.Errorf("of north: %q", got["north"])
 			}
 			for _, server := range []string{"east", "west"} {
 				want := []string{"sales", "support"}
