@@ -10,8 +10,8 @@ import (
 )
 
 // checkRights warns if our user on the PBX may not do everything, or is gone
-// from its configuration. The PBX shows his rights by a command; if he may not give one, what he may not write shows
-// in ListCommands.
+// from its configuration. The PBX shows his rights by a command; if he may not
+// give one, what he may not write shows in ListCommands.
 func (b *Backend) checkRights() {
 	authority := b.Authority()
 	if _, ok := authority.Class("Command"); !ok {
