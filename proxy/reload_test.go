@@ -172,6 +172,10 @@ func TestReloadRemovesPBX(t *testing.T) {
 	eventually(t, "all have arrived", func() bool { return w.pbx("west").Pending() == 4 })
 	users := strings.NewReplacer("defaultpbx = west\n", "", "pbx = west\n", "pbx = east\n").Replace(reloadUsers + more)
 	w.reload(users, "east")
+	told := w.logs.FilterMessage("configuration reloaded").FilterField(zap.Strings("PBXes removed", []string{"west"}))
+	if told.FilterField(zap.Strings("users whose view changed", []string{"closing", "defaulted", "full", "westonly"})).Len() != 1 {
+		t.Errorf("%v", told.All())
+	}
 	for _, c := range []*amiclient.Client{full, west} {
 		answers := map[string]int{}
 		for range 2 {
