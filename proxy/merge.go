@@ -64,15 +64,15 @@ type mergePart struct {
 // within mergetimeout.
 func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
 	m := &merge{s: s, action: name, id: a.ID(), open: len(views)}
-	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size())}
+	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size()), merge: m}
 	for _, v := range views {
 		m.parts = append(m.parts, mergePart{name: v.Name(), failure: pbxError(v.Name(), backend.ErrTimeout)})
 		m.slot.parts = append(m.slot.parts, part{v.index, new(backend.Progress)})
 	}
-	s.add(m.slot)
 	m.mu.Lock()
 	m.timer = time.AfterFunc(s.srv.general().MergeTimeout, m.finish)
 	m.mu.Unlock()
+	s.add(m.slot)
 	for i, v := range views {
 		err := v.stream.Do(backend.Request{
 			Action: a, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
@@ -112,6 +112,17 @@ func (m *merge) answered(i int, p *pbx, answer backend.Answer) {
 	m.s.countPart(m.slot, size)
 	if last {
 		m.finish()
+	}
+}
+
+// hurry has the list end now if a PBX has answered: it waits for others only.
+func (m *merge) hurry(pbx int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, p := range m.parts { // there are none once it is done
+		if m.slot.parts[i].pbx == pbx && p.answer != nil {
+			m.timer.Reset(0)
+		}
 	}
 }
 

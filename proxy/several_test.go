@@ -124,6 +124,39 @@ func TestListBeforeTheEventsBehindIt(t *testing.T) {
 	}
 }
 
+// A merged list does not wait for one PBX until the events of another, which wait
+// behind the list, come to what a client may not read.
+func TestListBeforeTooManyEventsBehindIt(t *testing.T) {
+	o := idle()
+	o.general, o.users = "mergetimeout = 60", slowUsers // queuelimit = 256K
+	w := newWorld(t, o)
+	w.awaitNames("east", "west")
+	defer w.block("west", "CoreShowChannels")()
+	for i, user := range []string{"closes", "drops"} {
+		c := w.login(user)
+		c.Send("Action: CoreShowChannels", "ActionID: 1")
+		eventually(t, "only east has answered", func() bool { return w.pbx("west").Pending() == i+1 && w.pbx("east").Pending() == 0 })
+		const some = 12 // less than half
+		await := w.awaitEvents("east")
+		w.flood(0, some)
+		await(some)
+		s := w.session(c)
+		if held := s.account.size(); held < some*bigEvent {
+			t.Errorf("%d bytes are held", held)
+		}
+		w.flood(some, 3)
+		list := c.ReadUntil(func(f amiclient.Frame) bool { return amiclient.Has(f, "EventList: Complete") })
+		if items := len(list) - 2; items != 2 || !amiclient.Has(list[len(list)-1], "Missing: west", "ListItems: 2") {
+			t.Errorf("%q", list)
+		}
+		expectFlood(c, 0, some+3)
+		w.flood(0, 5)
+		expectFlood(c, 0, 5)
+		c.ExpectNothing()
+		c.Close()
+	}
+}
+
 // An action goes where its channel is.
 func TestRouteToTheOwner(t *testing.T) {
 	w := newWorld(t, idle())

@@ -62,8 +62,10 @@ type slot struct {
 
 	// progress is how far the PBX is; nil with noPBX.
 	progress progress
-	// parts are the PBXes that a merged list is asked of, pbx is then severalPBXs.
+	// parts are the PBXes that a merged list is asked of, pbx is then severalPBXs;
+	// merge is what they make of it.
 	parts []part
+	merge *merge
 
 	// Guarded by Session.mu
 	done    bool
@@ -258,8 +260,11 @@ func (s *Session) putEvent(e *event) {
 		s.queueEventLocked(e)
 		return
 	}
-	size := int64(len(e.frame))
-	if limit := s.user.QueueLimit; s.heldLost > 0 || limit > 0 && s.heldBytes+size > limit {
+	size, limit := int64(len(e.frame)), s.user.QueueLimit
+	if limit > 0 && s.heldBytes+size > limit/2 {
+		s.hurryLocked(e.source)
+	}
+	if s.heldLost > 0 || limit > 0 && s.heldBytes+size > limit {
 		// Once one was lost all are, until those before it are out: so the
 		// gap is told in its place.
 		if s.heldLost++; !s.user.DropEvents {
@@ -273,6 +278,17 @@ func (s *Session) putEvent(e *event) {
 	s.endWaitLocked()
 	if len(s.held)+s.heldLost == 1 {
 		s.armLocked(holdTime)
+	}
+}
+
+// hurryLocked ends merged lists that a PBX has answered and others have not: its
+// events wait behind them, and they are not the fault of the client, which would
+// lose them or its session.
+func (s *Session) hurryLocked(pbx int) {
+	for _, sl := range s.slots {
+		if sl.merge != nil && !sl.done {
+			sl.merge.hurry(pbx)
+		}
 	}
 }
 
