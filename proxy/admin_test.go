@@ -57,6 +57,7 @@ func values(frames []amiclient.Frame, name string) (all []string) {
 // What an admin may do is to all others what no Asterisk has, whatever their
 // classes, and even if a PBX has it since it is a proxy itself.
 func TestProxyActionsAreUnknownToOthers(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: adminUsers})
 	w.sims["east"].Handle("ProxyKick", func(r *simpbx.Request) { r.Reply("Success", "not for you") })
 	await := w.awaitEvents("east")

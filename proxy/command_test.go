@@ -66,11 +66,9 @@ func TestLongCommands(t *testing.T) {
 	for _, version := range commandVersions {
 		t.Run(version, func(t *testing.T) {
 			w := newAnswers(t, version, 2, "", commands(version))
-			for _, size := range []int{2 << 20, 8 << 20} {
-				text, told := askCommand(version, "one", size)
-				short, toldShort := askCommand(version, "two", 0)
-				w.check(t, text+short, told+toldShort, nil)
-			}
+			text, told := askCommand(version, "one", 4<<20)
+			short, toldShort := askCommand(version, "two", 0)
+			w.check(t, text+short, told+toldShort, nil)
 		})
 	}
 }

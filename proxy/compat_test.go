@@ -126,7 +126,7 @@ func TestFollowsChangesOnlyOutput(t *testing.T) {
 
 // Clients that run different commands at once get their own output, however long.
 func TestFollowsIsTheirOwn(t *testing.T) {
-	lines := strings.Repeat("\n"+strings.Repeat("line of %c: 0123456789 ", 20), 5000)
+	lines := strings.Repeat("\n"+strings.Repeat("line of %c: 0123456789 ", 20), 1000)
 	w := compatWorld(t, "Success", "%c"+lines)
 	var clients []*amiclient.Client
 	for i := range 8 {

@@ -20,6 +20,7 @@ sharedids = yes
 // Who sent an action sees its ActionID in the events that carry it; others see
 // the event without.
 func TestActionIDsInEvents(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: idUsers})
 	owner, other := w.login("full"), w.login("full")
 	shared1, shared2 := w.login("shared"), w.login("shared")

@@ -146,6 +146,7 @@ allowmultiplelogin = no
 `
 
 func TestAllowMultipleLogin(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: onceUsers})
 	w.login("full")
 	w.login("full")
@@ -186,6 +187,7 @@ func TestAllowMultipleLogin(t *testing.T) {
 
 // Two that log in at the same time are not both let in.
 func TestAllowMultipleLoginRace(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: onceUsers})
 	var clients []*amiclient.Client
 	for range 4 {
@@ -249,6 +251,7 @@ func TestOlderVersion(t *testing.T) {
 // The log tells why a login was refused, which the client is not told, and has
 // what a client says as data, never as a line of its own.
 func TestLoginRefusedLog(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: onceUsers + `
 [away]
 secret = away-secret

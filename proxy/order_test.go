@@ -219,6 +219,7 @@ func TestNoEventInsideAList(t *testing.T) {
 
 // One slow action does not silence the PBX for longer than a second.
 func TestEventsDuringASlowAction(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{})
 	open := w.block("east", "Getvar")
 	c := w.login("full")

@@ -113,6 +113,7 @@ func TestReloadRights(t *testing.T) {
 
 // Who is no user any more is cut, and nobody else.
 func TestReloadRemovesUsers(t *testing.T) {
+	t.Parallel() // it waits
 	users := `
 [gone]
 secret = gone-secret

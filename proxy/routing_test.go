@@ -105,6 +105,7 @@ func TestRoutingToOneThatIsAway(t *testing.T) {
 
 // An action that only one PBX has is unknown to the others.
 func TestRoutingToOneThatLacksTheAction(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{pbxs: []string{"east", "west"}})
 	w.sims["west"].Handle("Special", func(r *simpbx.Request) { r.Reply("Success", "done") })
 	w.sims["west"].Event("Reload", ami.ClassSystem)

@@ -20,6 +20,7 @@ func (w *world) shutDown(timeout time.Duration) chan struct{} {
 }
 
 func TestShutdownFinishesWhatIsPending(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{pbxs: []string{"east", "west"}})
 	open := w.block("east", "Getvar")
 	c, idle, stranger := w.login("full", "Events: off"), w.login("full"), w.dial()
@@ -46,6 +47,7 @@ func TestShutdownFinishesWhatIsPending(t *testing.T) {
 }
 
 func TestShutdownCutsWhoIsStuck(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: slowUsers})
 	w.block("east", "Getvar") // never opened
 	asks := w.login("full", "Events: off")

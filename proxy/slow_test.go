@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -107,6 +108,7 @@ func TestAnswersDoNotCountAsEvents(t *testing.T) {
 }
 
 func TestAnswerLimit(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{users: slowUsers, general: "answerlimit = 1M", sim: map[string]simpbx.Options{"east": {Idle: 1000}}})
 	c, other := w.pipe("full"), w.login("full", "Events: off")
 	for range 4 {
@@ -142,40 +144,52 @@ read = all
 
 // A session that is over has time to be read, as long as it is read.
 func TestSlowReaderGetsTheEnd(t *testing.T) {
-	w := newWorld(t, setup{sim: map[string]simpbx.Options{"east": {Idle: 2000}}})
-	c := w.pipe("full")
-	c.Send("Action: CoreShowChannels", "ActionID: 1")
-	w.await("east", "CoreShowChannels")
-	c.Send("Action: Logoff")
-	conn := c.Conn()
-	conn.SetReadDeadline(time.Time{})
-	var got bytes.Buffer
-	start := time.Now()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := conn.Read(buf)
-		got.Write(buf[:n])
-		if err != nil {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		c := pipeServer(t, "", standardUsers).pipe(t)
+		c.ReadBanner()
+		c.Login("full", "full-secret")
+		const lists = 50
+		c.Write([]byte(strings.Repeat("Action: ListCommands\r\n\r\n", lists) + "Action: Logoff\r\n\r\n"))
+		conn := c.Conn()
+		conn.SetReadDeadline(time.Time{})
+		var got bytes.Buffer
+		start := time.Now()
+		buf := make([]byte, writeSize/2)
+		for {
+			n, err := conn.Read(buf)
+			got.Write(buf[:n])
+			if err != nil {
+				break
+			}
+			time.Sleep(lastWords / 3) // a slow line
 		}
-		if time.Since(start) < lastWords+lastWords/2 {
-			time.Sleep(150 * time.Millisecond) // a slow line
+		took := time.Since(start)
+		if took < 3*lastWords {
+			t.Fatalf("the line was not slow: %v", took)
 		}
-	}
-	if !strings.HasSuffix(got.String(), "Message: Thanks for all the fish.\r\n\r\n") {
-		t.Errorf("%d bytes after %v", got.Len(), time.Since(start))
-	}
+		if n := strings.Count(got.String(), "Originate: "); n != lists || !strings.HasSuffix(got.String(), "Message: Thanks for all the fish.\r\n\r\n") {
+			t.Errorf("%d bytes with %d lists after %v", got.Len(), n, took)
+		}
+	})
 }
 
 // One that reads nothing has lastWords.
 func TestStuckReaderIsCut(t *testing.T) {
-	w := newWorld(t, setup{})
-	c := w.pipe("full")
-	c.Send("Action: Logoff")
-	w.awaitSessions(0)
-	if frames := c.ExpectClosed(); len(frames) > 0 {
-		t.Errorf("%q", frames)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{tb: t, srv: pipeServer(t, "", standardUsers)}
+		c := w.srv.pipe(t)
+		c.ReadBanner()
+		c.Login("full", "full-secret")
+		c.Send("Action: Logoff")
+		start := time.Now()
+		w.awaitSessions(0)
+		if took := time.Since(start); took < lastWords || took > lastWords+time.Second/10 {
+			t.Errorf("cut after %v", took)
+		}
+		if frames := c.ExpectClosed(); len(frames) > 0 {
+			t.Errorf("%q", frames)
+		}
+	})
 }
 
 // A client that reads everything pays for nobody: not with its events either.
@@ -206,14 +220,8 @@ slowclient = drop
 // as well.
 func TestTotalLimitCountsWhatWaits(t *testing.T) {
 	w := newWorld(t, setup{general: "totallimit = 2M", pbxs: []string{"east", "west"}, sim: map[string]simpbx.Options{"west": {Idle: 1000}}})
-	release := make(chan struct{})
-	defer close(release)
-	w.sims["east"].Handle("Setvar", func(r *simpbx.Request) {
-		select {
-		case <-release:
-		case <-r.Done():
-		}
-	})
+	open := w.block("east", "Setvar")
+	defer open()
 	for range 10 {
 		c := w.login("full", "Events: off")
 		// Without ActionIDs the order is total: west's list waits for east.
@@ -248,14 +256,8 @@ func TestStrangersHoldLittle(t *testing.T) {
 // So do actions that a PBX has not answered.
 func TestTotalLimitCountsActions(t *testing.T) {
 	w := newWorld(t, setup{general: "totallimit = 2M"})
-	release := make(chan struct{})
-	defer close(release)
-	w.sims["east"].Handle("UserEvent", func(r *simpbx.Request) {
-		select {
-		case <-release:
-		case <-r.Done():
-		}
-	})
+	open := w.block("east", "UserEvent")
+	defer open()
 	lines := append([]string{"Action: UserEvent"}, slices.Repeat([]string{"Fill: " + strings.Repeat("x", 1000)}, 100)...)
 	for range 10 {
 		c := w.login("full", "Events: off")

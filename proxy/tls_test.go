@@ -127,6 +127,7 @@ func TestTLSVersions(t *testing.T) {
 }
 
 func TestTLSCertificateReadAgain(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{tls: true})
 	if got := w.peerName(); got != "one" {
 		t.Fatalf("certificate of %q", got)
@@ -151,6 +152,7 @@ func TestTLSCertificateReadAgain(t *testing.T) {
 
 // A handshake that does not end is one that has not logged in.
 func TestTLSHalfOpenHandshake(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{tls: true, general: "authtimeout = 1\nauthlimit = 1"})
 	stuck, err := net.Dial("tcp", w.addr())
 	if err != nil {

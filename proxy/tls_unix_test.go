@@ -10,6 +10,7 @@ import (
 
 // A certificate that becomes a pipe holds up nobody: it is not opened.
 func TestTLSCertificateIsAPipe(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, setup{tls: true})
 	os.Remove(w.certFile)
 	if err := syscall.Mkfifo(w.certFile, 0o600); err != nil {

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/amiproxy/amiproxy/ami"
@@ -95,14 +97,20 @@ func TestWaitEventEndsWithInput(t *testing.T) {
 }
 
 func TestWaitEventEndsWithItsTime(t *testing.T) {
-	w := newWorld(t, setup{})
-	c := w.login("full", "Events: off")
-	start := time.Now()
-	c.Send("Action: WaitEvent", "ActionID: w", "Timeout: 1")
-	expectBytes(t, c, waited+completed)
-	if took := time.Since(start); took < time.Second {
-		t.Errorf("it took %v", took)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c := pipeServer(t, "", standardUsers).pipe(t)
+		c.ReadBanner()
+		c.Login("full", "full-secret")
+		for _, wait := range []time.Duration{time.Second, 5 * time.Minute} {
+			c.Timeout = 2 * wait
+			start := time.Now()
+			c.Send("Action: WaitEvent", "ActionID: w", fmt.Sprintf("Timeout: %d", wait/time.Second))
+			expectBytes(t, c, waited+completed)
+			if took := time.Since(start); took != wait {
+				t.Errorf("it took %v, want %v", took, wait)
+			}
+		}
+	})
 }
 
 // What Asterisk would have left in its socket ends the wait.

@@ -33,30 +33,33 @@ queuelimit = 256M
 // or nothing to take, is not.
 func TestWriteTimeout(t *testing.T) {
 	for _, secure := range []bool{false, true} {
-		w := newWorld(t, setup{users: timedUsers, tls: secure})
-		login := func(user string) *amiclient.Client {
-			conn, err := net.Dial("tcp", w.addr())
-			if err != nil {
-				t.Fatal(err)
+		t.Run(map[bool]string{false: "TCP", true: "TLS"}[secure], func(t *testing.T) {
+			t.Parallel() // it waits
+			w := newWorld(t, setup{users: timedUsers, tls: secure})
+			login := func(user string) *amiclient.Client {
+				conn, err := net.Dial("tcp", w.addr())
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.(*net.TCPConn).SetReadBuffer(64 << 10) // a window of less opens slowly
+				if secure {
+					conn = tls.Client(conn, trusting())
+				}
+				c := amiclient.New(t, conn)
+				c.ReadBanner()
+				c.Login(user, user+"-secret")
+				c.Roundtrip()
+				return c
 			}
-			conn.(*net.TCPConn).SetReadBuffer(4096)
-			if secure {
-				conn = tls.Client(conn, trusting())
-			}
-			c := amiclient.New(t, conn)
-			c.ReadBanner()
-			c.Login(user, user+"-secret")
-			c.Roundtrip()
-			return c
-		}
-		stuck, idle, patient := login("timed"), login("timed"), login("patient")
-		idle.Do("Action: Events", "EventMask: off")
-		w.flood(0, 1000) // more than all buffers in between hold
-		w.awaitReason(reasonWriteTimeout)
-		w.awaitSessions(2)
-		idle.ExpectNothing()
-		expectFlood(patient, 0, 10)
-		stuck.Close()
+			stuck, idle, patient := login("timed"), login("timed"), login("patient")
+			idle.Do("Action: Events", "EventMask: off")
+			w.flood(0, 1000) // more than all buffers in between hold
+			w.awaitReason(reasonWriteTimeout)
+			w.awaitSessions(2)
+			idle.ExpectNothing()
+			expectFlood(patient, 0, 10)
+			stuck.Close()
+		})
 	}
 }
 
