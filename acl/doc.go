@@ -14,7 +14,7 @@
 //		Read: ami.ClassCall, Write: ami.ClassOriginate, Hardening: true,
 //	})
 //
-//	if !p.Admits(remote) || !p.CheckSecret(a.Get("Secret")) {
+//	if !p.Admits(remote) || p.CheckSecret(a.Get("Secret")) == acl.NoMatch {
 //		… Authentication failed
 //	}
 //	if v := p.May(a, authority, directories); !v.Allowed() {

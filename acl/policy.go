@@ -18,7 +18,10 @@ type Options struct {
 	// Secret is what the user logs in with. Without one the user can never log
 	// in. (Asterisk lets anybody in as a user whose secret is empty; manager.c:
 	// authenticate.)
+	// It is a text or, if [IsHash], a hash; one that [CheckHash] refuses is no secret.
 	Secret string `json:"-" xml:"-" yaml:"-"`
+	// OldSecrets let the user in as well, as long as not everybody knows Secret.
+	OldSecrets []string `json:"-" xml:"-" yaml:"-"`
 	// Lists are the user's own deny and permit lines and the named ACLs. Every
 	// one must allow an address; with none, every address may log in.
 	Lists []*List
@@ -53,17 +56,17 @@ type Policy struct {
 	// rules must all allow an action: more than one where a reload narrowed the
 	// policy.
 	rules []*ruleSet
-	// secret is behind a function, which is all that fmt can show of it, even
+	// secrets are behind a function, which is all that fmt can show of them, even
 	// where it cannot call Format: in a field that is not exported.
-	secret func() *secretValue
+	secrets func() secrets
 }
 
 // New compiles a user's rules. The lists are copied.
 func New(o Options) *Policy {
-	secret := newSecret(o.Secret)
+	own := newSecrets(o.Secret, o.OldSecrets)
 	p := &Policy{
 		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening,
-		secret: func() *secretValue { return secret },
+		secrets: func() secrets { return own },
 	}
 	if len(o.Filters) > 0 {
 		p.filters = p.filters.With(o.Filters...)

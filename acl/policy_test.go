@@ -78,7 +78,7 @@ func TestCheckSecret(t *testing.T) {
 		{"none and some", Options{}, "x", false},
 	}
 	for _, test := range tests {
-		if got := New(test.o).CheckSecret(test.secret); got != test.want {
+		if got := New(test.o).CheckSecret(test.secret); (got == Matches) != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
@@ -109,7 +109,7 @@ func TestCheckKey(t *testing.T) {
 		{"no secret", Options{}, challenge, keyOf(challenge, ""), false},
 	}
 	for _, test := range tests {
-		if got := New(test.o).CheckKey(test.challenge, test.key); got != test.want {
+		if got := New(test.o).CheckKey(test.challenge, test.key); (got == Matches) != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
@@ -122,8 +122,8 @@ func keyOf(challenge, secret string) string {
 
 func TestNobody(t *testing.T) {
 	p := Nobody()
-	if p.Admits(netip.MustParseAddr("127.0.0.1")) || p.CheckSecret("") || p.CheckSecret("x") ||
-		p.CheckKey("1", keyOf("1", "")) || p.HasSecret() || p.Read() != 0 || p.Write() != 0 {
+	if p.Admits(netip.MustParseAddr("127.0.0.1")) || p.CheckSecret("") != NoMatch || p.CheckSecret("x") != NoMatch ||
+		p.CheckKey("1", keyOf("1", "")) != NoMatch || p.HasSecret() || p.Read() != 0 || p.Write() != 0 {
 		t.Error("somebody")
 	}
 	if p.Sees(ami.ClassAll, ami.ClassNone) {

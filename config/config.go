@@ -45,7 +45,7 @@ type General struct {
 	// Banner is the text of the greeting without its line end; empty: made
 	// from the versions of the PBXes.
 	Banner string
-	// Challenge allows Login by MD5 challenge.
+	// Challenge allows Login by MD5 challenge; false also if a secret is hashed.
 	Challenge bool
 	// BrokenEventsAction is manager.conf's brokeneventsaction.
 	BrokenEventsAction bool

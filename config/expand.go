@@ -78,11 +78,16 @@ func (s *secret) resolve(l *loading, given values) bool {
 	if s.file.from == nil {
 		return false
 	}
-	v := s.file.from
-	content, mode, err := l.loader.read(s.file.name)
+	s.text, s.given = s.file.readSecret(l)
+	return s.given
+}
+
+// readSecret returns the secret that stands in the file, or reports why not.
+func (p path) readSecret(l *loading) (string, bool) {
+	content, mode, err := l.loader.read(p.name)
 	if err != nil {
-		v.errorf("%s: %s", v.shown(), plainError(err))
-		return false
+		p.from.errorf("%s: %s", p.from.shown(), plainError(err))
+		return "", false
 	}
 	line, found := bytes.CutSuffix(content, []byte("\n"))
 	if found {
@@ -90,15 +95,14 @@ func (s *secret) resolve(l *loading, given values) bool {
 	}
 	switch {
 	case len(line) == 0:
-		v.errorf("%s is empty", v.shown())
-		return false
+		p.from.errorf("%s is empty", p.from.shown())
+		return "", false
 	case bytes.ContainsAny(line, "\r\n\x00"):
-		v.errorf("%s holds more than one line", v.shown())
-		return false
+		p.from.errorf("%s holds more than one line", p.from.shown())
+		return "", false
 	}
 	if mode&0o007 != 0 {
-		v.warnf("everybody may read or write %s (mode %04o)", v.shown(), mode.Perm())
+		p.from.warnf("everybody may read or write %s (mode %04o)", p.from.shown(), mode.Perm())
 	}
-	s.text, s.given = string(line), true
-	return true
+	return string(line), true
 }

@@ -104,6 +104,7 @@ var hints = map[string]string{
 	"tlscert":      "write tlscertfile",
 	"enablestatic": "write enable_static",
 	"password":     "write secret",
+	"nextsecret":   "write the next one as secret, and the one before it as oldsecret",
 }
 
 // unknownKey reports a key that its section does not know. The value is not

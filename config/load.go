@@ -87,6 +87,8 @@ type loading struct {
 	pbxs  []*pbxDraft
 	acls  map[string]*namedACL // by folded name
 	users []*userDraft
+	// hashed is the first line with a hashed secret of a user.
+	hashed *value
 }
 
 // sections is the way of a text through pre-pass and ini.v1.
@@ -139,6 +141,7 @@ func (l *loading) compile(sections []*section) *Config {
 	for _, s := range users {
 		l.loadUser(s)
 	}
+	l.checkChallenge()
 	l.checkWhole()
 	if len(l.report.errors) > 0 {
 		return nil

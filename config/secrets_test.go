@@ -36,6 +36,10 @@ var wrecks = []func(line string) string{
 	func(s string) string { return "secretfile = twolines.secret" },
 	func(s string) string { return "host = ${MARKER_VALUE}:5038\n" + s },
 	func(s string) string { return "username = ${MARKER_VALUE}\u0001\n" + s },
+	func(s string) string { return strings.Replace(s, "= ", "= $2b$04$", 1) },
+	func(s string) string { return "old" + strings.Replace(s, "= ", "= $6$", 1) },
+	func(s string) string { return s + "\noldsecretfile = west.secret\noldsecretfile = twolines.secret" },
+	func(s string) string { return strings.Repeat("old" + s + "\n", 6) },
 	func(s string) string { return "links = ${MARKER_VALUE}\n" + s },
 	func(s string) string { return "tls = ${MARKER_VALUE}\n" + s },
 	func(s string) string { return "tlspin = ${MARKER_VALUE}\n" + s },
@@ -61,6 +65,7 @@ host = 10.0.0.6
 username = ${EAST_SECRET}
 [crm]
 secret = MARKER-$crm
+oldsecret = MARKER-$crmold
 [wallboard](base)
 read = all
 `

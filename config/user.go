@@ -19,6 +19,7 @@ type userDraft struct {
 	User
 	options acl.Options
 	secret  secret
+	old     []oldSecret
 	// rules are the deny and permit lines; acls the names in acl lines.
 	rules acl.List
 	acls  []aclName
@@ -47,6 +48,8 @@ var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }
 	{name: "eventfilter", many: true, set: addFilter},
 	{name: "setvar", many: true, set: addSetVar},
 	// Our own.
+	{name: "oldsecret", many: true, set: addOldSecret},
+	{name: "oldsecretfile", many: true, set: addOldSecretFile},
 	{name: "pbx", set: setPBXs},
 	{name: "defaultpbx", set: text(func(u *userDraft) *string { return &u.DefaultPBX }, nil)},
 	{name: "slowclient", set: choice(func(u *userDraft) *bool { return &u.DropEvents }, "close", "drop")},
@@ -179,39 +182,6 @@ func (l *loading) loadUser(s *section) {
 	l.userACLs(s, u, given)
 	l.userRules(u)
 	l.userPBXs(u, given)
-}
-
-func (l *loading) userSecret(s *section, u *userDraft, given values) {
-	if !u.secret.resolve(l, given) {
-		if given["secret"] == nil && given["secretfile"] == nil && !s.broken {
-			l.report.warnf(s.place, s.name, "secret", "missing: this user can never log in")
-		}
-		return
-	}
-	u.options.Secret = u.secret.text
-	v := given["secret"]
-	if v == nil {
-		v = given["secretfile"]
-	}
-	switch text := u.secret.text; {
-	case hashed(text):
-		v.errorf("hashed secrets are not supported yet")
-	case text == "":
-		v.warnf("empty: this user can never log in (Asterisk would let anybody in as this user)")
-	case strings.HasPrefix(text, "${") && strings.HasSuffix(text, "}") && v == given["secret"]:
-		v.warnf("${ is taken as it stands in a user section: use secretfile to keep a secret out of this file")
-	}
-}
-
-// hashed reports whether a secret looks like the hash of one, as later
-// versions will take it.
-func hashed(secret string) bool {
-	for _, p := range []string{"$argon2", "$2a$", "$2b$", "$2y$", "$scrypt$", "$pbkdf2", "$5$", "$6$", "$7$", "$y$"} {
-		if strings.HasPrefix(secret, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // userACLs makes the lists that an address must pass. A name that is wrong

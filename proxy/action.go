@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
@@ -50,7 +51,7 @@ func (s *Session) handleStranger(a *ami.Action, name string) bool {
 	switch name {
 	case "login", "challenge":
 		if s.srv.inUse(a.Get("Username")) {
-			return s.settle(a, fateInUse)
+			return s.settle(a, time.Now(), fateInUse)
 		}
 	case "logoff":
 	default:

@@ -32,6 +32,7 @@ const (
 	fateWrongKey    fate = "wrong key to the challenge"
 	fateNoChallenge fate = "MD5 without a challenge or a key"
 	fateInUse       fate = "already in use"
+	fateBusy        fate = "too many logins at once"
 )
 
 // login is the action Login (manager.c: action_login, authenticate).
@@ -40,24 +41,28 @@ func (s *Session) login(a *ami.Action) bool {
 		s.reply(a.ID() != "", ami.AppendResponse(nil, "Success", a.ID(), "Already authenticated"))
 		return true
 	}
-	return s.settle(a, s.tryLogin(a))
+	came := time.Now()
+	return s.settle(a, came, s.tryLogin(a))
 }
 
 // settle is where the fate of every login, and of a Challenge that is refused
 // for its user, is known. It returns false if the session takes no more.
-func (s *Session) settle(a *ami.Action, f fate) bool {
+func (s *Session) settle(a *ami.Action, came time.Time, f fate) bool {
 	switch f {
 	case fateAccepted:
-		if s.user.DisplayConnects {
+		switch {
+		case s.byOldSecret:
+			s.log.Info("logged in by an old secret")
+		case s.user.DisplayConnects:
 			s.log.Info("logged in")
 		}
 		return true
 	case fateInUse:
 		s.logRefused(zap.InfoLevel, a, f)
-		return s.refuseLogin(a, textInUse, reasonLoginInUse)
+		return s.refuseLogin(a, came, textInUse, reasonLoginInUse)
 	}
 	s.logRefused(zap.WarnLevel, a, f)
-	return s.refuseLogin(a, "Authentication failed", reasonLoginFailed)
+	return s.refuseLogin(a, came, "Authentication failed", reasonLoginFailed)
 }
 
 // logRefused tells of a refused login. What the client wrote comes last, so that
@@ -67,17 +72,31 @@ func (s *Session) logRefused(level zapcore.Level, a *ami.Action, f fate) {
 }
 
 // tryLogin logs the client in if it is a user that may, all by the same
-// configuration.
+// configuration: the check of a hashed secret takes long, so no reload waits for
+// it, and if one comes meanwhile the client is judged anew.
 func (s *Session) tryLogin(a *ami.Action) fate {
+	for {
+		now := s.srv.now()
+		user := now.user(a.Get("Username"))
+		if f := s.judge(a, now, user); f != fateAccepted {
+			return f
+		}
+		if f := s.become(a, now, user); f != "" {
+			return f
+		}
+	}
+}
+
+// become makes the session one of the user's, if he may have one more. It returns
+// "" if the configuration is another one by now.
+func (s *Session) become(a *ami.Action, now *snapshot, user *config.User) fate {
 	s.srv.changing.RLock()
 	defer s.srv.changing.RUnlock()
-	now := s.srv.now()
 	username := a.Get("Username")
-	user := now.user(username)
-	if f := s.judge(a, user); f != fateAccepted {
-		return f
-	}
-	if !s.srv.logIn(s, user, username) {
+	switch {
+	case s.srv.now() != now:
+		return ""
+	case !s.srv.logIn(s, user, username):
 		return fateInUse
 	}
 	s.user = user
@@ -92,13 +111,13 @@ func (s *Session) tryLogin(a *ami.Action) fate {
 // judge says whether the client has shown that it is the user, nil if there is
 // none of that name, and comes from where it may. All tests are made whatever
 // the first of them says, so that the time they take does not tell it.
-func (s *Session) judge(a *ami.Action, user *config.User) fate {
-	policy := acl.Nobody()
+func (s *Session) judge(a *ami.Action, now *snapshot, user *config.User) fate {
+	policy := now.decoy
 	if user != nil {
 		policy = user.Policy
 	}
 	admitted := policy.Admits(s.remote.Addr())
-	proof := s.checkSecret(a, policy)
+	proof := s.checkProof(a, now, policy)
 	switch {
 	case user == nil:
 		return fateNoUser
@@ -110,19 +129,52 @@ func (s *Session) judge(a *ami.Action, user *config.User) fate {
 	return proof
 }
 
-// checkSecret tests what the client offers as its secret, or as the key to its
+// checkProof tests what the client offers as its secret, or as the key to its
 // challenge.
-func (s *Session) checkSecret(a *ami.Action, policy *acl.Policy) fate {
-	key := a.Get("Key")
-	switch md5 := strings.EqualFold(a.Get("AuthType"), "MD5"); {
-	case md5 && policy.CheckKey(s.challenge, key), !md5 && policy.CheckSecret(a.Get("Secret")):
-		return fateAccepted
-	case md5 && (s.challenge == "" || key == ""):
-		return fateNoChallenge
-	case md5:
-		return fateWrongKey
+func (s *Session) checkProof(a *ami.Action, now *snapshot, policy *acl.Policy) fate {
+	var match acl.Match
+	wrong, checked := fateWrongSecret, true
+	if key := a.Get("Key"); strings.EqualFold(a.Get("AuthType"), "MD5") {
+		match, wrong = policy.CheckKey(s.challenge, key), fateWrongKey
+		if s.challenge == "" || key == "" {
+			wrong = fateNoChallenge
+		}
+	} else {
+		match, checked = s.checkSecret(now, policy, a.Get("Secret"))
 	}
-	return fateWrongSecret
+	s.byOldSecret = match == acl.MatchOld
+	switch {
+	case !checked:
+		return fateBusy
+	case match == acl.NoMatch:
+		return wrong
+	}
+	return fateAccepted
+}
+
+// hashWait is how long a login may wait for its turn to check a hash.
+const hashWait = 10 * time.Second
+
+// checkSecret compares the secret with those of the policy; false if there are
+// too many logins to do so. If some user's is hashed, a wrong one takes the time
+// of a check whosesoever it should be.
+func (s *Session) checkSecret(now *snapshot, policy *acl.Policy, secret string) (acl.Match, bool) {
+	if policy.HashWork() == 0 {
+		if match := policy.CheckSecret(secret); match != acl.NoMatch || now.decoy.HashWork() == 0 {
+			return match, true
+		}
+		policy = now.decoy
+	}
+	timeout := time.NewTimer(hashWait)
+	defer timeout.Stop()
+	select {
+	case s.srv.hashing <- struct{}{}:
+		defer func() { <-s.srv.hashing }()
+		return policy.CheckSecret(secret), true
+	case <-timeout.C:
+	case <-s.gone:
+	}
+	return acl.NoMatch, false
 }
 
 // welcome answers a login that succeeded, and opens the session to events.
@@ -186,8 +238,10 @@ func (s *Session) appendBooted(dst []byte) []byte {
 }
 
 // refuseLogin lets the client wait, answers with an Error and ends the session.
-func (s *Session) refuseLogin(a *ami.Action, message string, why reason) bool {
-	if s.pause(refusalDelay) {
+// The answer comes a whole number of seconds after the action: how long its
+// tests took does not show.
+func (s *Session) refuseLogin(a *ami.Action, came time.Time, message string, why reason) bool {
+	if s.pause(refusalDelay - time.Since(came)%refusalDelay) {
 		s.refuse(a, message)
 		s.endWith(why)
 	}

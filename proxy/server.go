@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,10 @@ type Server struct {
 	context context.Context
 	fixed   config.General // of the start: what only a restart changes
 
+	// hashing holds a token for each hashed secret that is being checked, which
+	// takes a processor and some memory.
+	hashing chan struct{}
+
 	certificate *certificate // of the TLS listener, nil if there is none
 
 	// current is what depends on the configuration.
@@ -61,6 +66,11 @@ type Server struct {
 	lastID          uint64
 }
 
+// maxHashing is how many hashed secrets are checked at once at most: with fewer
+// than eight processors half as many as there are, so that clients that log in by
+// the hundred leave room for those who are in.
+const maxHashing = 4
+
 // New makes a server from a configuration. Nothing is started yet; it fails if
 // a file that the configuration names cannot be used.
 func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
@@ -70,6 +80,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 		total:    queue.Total{Limit: cfg.General.TotalLimit},
 		sessions: make(map[*Session]struct{}),
 		loggedIn: make(map[string]int),
+		hashing:  make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), maxHashing)),
 	}
 	srv.context, srv.stop = context.WithCancel(context.Background())
 	first, err := srv.plan(cfg)

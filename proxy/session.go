@@ -77,8 +77,10 @@ type Session struct {
 	reader    *ami.ActionReader
 	challenge string
 	user      *config.User // as it was at the login; nil: not logged in
-	saw       []view       // the PBXes it saw at the login, in file order
-	tagged    bool         // frames of a PBX carry Server: it saw more than one
+	// byOldSecret says that the client knows an old secret of the user only.
+	byOldSecret bool
+	saw         []view // the PBXes it saw at the login, in file order
+	tagged      bool   // frames of a PBX carry Server: it saw more than one
 	// answerLimit bounds the answers that wait for the client.
 	answerLimit int64
 	// views are those of saw that it still sees: always owned by the reader.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
 	"github.com/amiproxy/amiproxy/config"
@@ -18,6 +19,9 @@ type snapshot struct {
 	// audiences are those that sessions are in from their login on, by user.
 	audiences map[*config.User]*audience
 	unwanted  map[string]bool // disabledevents
+	// decoy stands for the users that do not exist: to check a secret of theirs
+	// takes as long as with the slowest of those who do.
+	decoy *acl.Policy
 }
 
 // now is what a new client meets.
@@ -87,7 +91,11 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 			next.removed = append(next.removed, p)
 		}
 	}
+	n.decoy = acl.Nobody()
 	for _, u := range cfg.Users {
+		if u.Policy.HashWork() > n.decoy.HashWork() {
+			n.decoy = u.Policy.Decoy()
+		}
 		n.audiences[u] = newAudience(u.Policy.Filters(), n.indexes)
 	}
 	for _, name := range cfg.General.DisabledEvents {
