@@ -16,7 +16,7 @@ const module = "github.com/amiproxy/amiproxy"
 // arrows are the packages of this module and which others of it each may import. Who
 // adds a package says here where it stands.
 var arrows = map[string][]string{
-	"cmd/amiproxy":    {"config", "proxy", "ajam", "internal/simpbx"},
+	"cmd/amiproxy":    {"config", "proxy", "acl", "ajam", "internal/simpbx"},
 	"ajam":            {"proxy", "ami"},
 	"proxy":           {"config", "acl", "backend", "ami", "internal/queue", "internal/owned"},
 	"config":          {"acl", "backend"},

@@ -42,6 +42,12 @@ func (f failure) Unwrap() error { return f.error }
 
 // run is the program: everything but its signals and its exit.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand(stdout, stderr)
+	root.SetArgs(args)
+	return execute(ctx, root, stderr)
+}
+
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "amiproxy",
 		Short:         "One AMI for many clients and many Asterisk PBXes",
@@ -51,10 +57,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			HiddenDefaultCmd: true,
 		},
 	}
-	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), checkCommand(), demoCommand(), versionCommand())
+	root.AddCommand(serveCommand(), checkCommand(), hashCommand(), demoCommand(), versionCommand())
+	return root
+}
+
+// execute runs a command and returns the exit code.
+func execute(ctx context.Context, root *cobra.Command, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	var failed failure
 	switch {
