@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -43,7 +45,7 @@ func (f failure) Unwrap() error { return f.error }
 // run is the program: everything but its signals and its exit.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand(stdout, stderr)
-	root.SetArgs(args)
+	root.SetArgs(longFlags(root, args))
 	return execute(ctx, root, stderr)
 }
 
@@ -59,7 +61,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), checkCommand(), hashCommand(), demoCommand(), versionCommand())
+	root.AddCommand(serveCommand(), checkCommand(), explainCommand(), hashCommand(), demoCommand(), versionCommand())
 	return root
 }
 
@@ -71,11 +73,33 @@ func execute(ctx context.Context, root *cobra.Command, stderr io.Writer) int {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &failed):
-		fmt.Fprintln(stderr, failed.error)
+		if text := failed.Error(); text != "" {
+			fmt.Fprintln(stderr, text)
+		}
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "%v\nTry: amiproxy help\n", err)
 	return exitUsage
+}
+
+// longFlags lets a flag with a long name have one dash, as well as two: -user
+// means --user and not the flags u, s, e and r.
+func longFlags(root *cobra.Command, args []string) []string {
+	cmd, _, err := root.Find(args)
+	if err != nil {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, arg := range args {
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		switch {
+		case arg == "--":
+			return args
+		case len(name) > 1 && strings.HasPrefix(arg, "-") && cmd.Flags().Lookup(name) != nil:
+			args[i] = "-" + arg
+		}
+	}
+	return args
 }
 
 func versionCommand() *cobra.Command {
