@@ -176,7 +176,7 @@ func testFanoutDoesNotAllocate(t *testing.T, user string) {
 			drain()
 		})
 	}
-	if one, many := allocs(1), allocs(101); many != one {
+	if one, many := allocs(1), allocs(101); many > one {
 		t.Errorf("%s: %v allocations for 1 client, %v for 101", user, one, many)
 	}
 }
