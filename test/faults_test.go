@@ -102,12 +102,18 @@ func TestFaults(t *testing.T) {
 // startFaulty runs a proxy that reaches the first of the PBXes by a relay.
 func startFaulty(tb testing.TB, general string, east *asterisk.PBX, others ...*asterisk.PBX) *faulty {
 	tb.Helper()
-	// Whether one that is lost in the first second of its run was restarted is not certain.
-	eventually(tb, "a second of "+east.Name(), func() bool {
-		out, err := east.CLI("core show uptime seconds")
+	waitSecond(tb, east)
+	return startFaultyAt(tb, startRelay(tb, east.Addr()), general, east, others...)
+}
+
+// waitSecond waits until a PBX has run for a second. Whether one that is lost before
+// was restarted is not certain.
+func waitSecond(tb testing.TB, pbx *asterisk.PBX) {
+	tb.Helper()
+	eventually(tb, "a second of "+pbx.Name(), func() bool {
+		out, err := pbx.CLI("core show uptime seconds")
 		return err == nil && strings.Contains(out, "System uptime: ") && !strings.Contains(out, "System uptime: 0")
 	})
-	return startFaultyAt(tb, startRelay(tb, east.Addr()), general, east, others...)
 }
 
 func startFaultyAt(tb testing.TB, r *relay, general string, east *asterisk.PBX, others ...*asterisk.PBX) *faulty {
@@ -236,9 +242,13 @@ func (f fault) expectAnswers(t *testing.T, c *amiclient.Client) {
 // readStates reads up to a state, or FullyBooted, of the PBX east, and returns all of
 // these that came.
 func readStates(c *amiclient.Client, last string) (told []string) {
+	return readStatesOf(c, "east", last)
+}
+
+func readStatesOf(c *amiclient.Client, server, last string) (told []string) {
 	for {
 		f := c.ReadFrame()
-		if amiclient.Header(f, "Server") != "east" {
+		if amiclient.Header(f, "Server") != server {
 			continue
 		}
 		switch name := amiclient.Header(f, "Event"); name {

@@ -33,6 +33,7 @@ type proxied struct {
 	tb   testing.TB
 	addr string
 	logs *observer.ObservedLogs
+	file string // what the next reload loads
 }
 
 // startProxy runs a proxy until the test ends. sections are those of the users, and
@@ -41,29 +42,43 @@ func startProxy(tb testing.TB, sections string, pbxs ...*asterisk.PBX) *proxied 
 	tb.Helper()
 	var file strings.Builder
 	for _, p := range pbxs {
-		fmt.Fprintf(&file, "[pbx:%s]\n%s\nusername = %s\nsecret = %s\n",
-			p.Name(), hostPort(p.Addr()), asterisk.ProxyUser, asterisk.ProxySecret)
+		file.WriteString(pbxSection(p.Name(), p))
 	}
 	return startProxyFile(tb, file.String()+sections)
+}
+
+// pbxSection is the section of a PBX in the configuration, to which more lines may be
+// added.
+func pbxSection(name string, p *asterisk.PBX) string {
+	return fmt.Sprintf("[pbx:%s]\n%s\nusername = %s\nsecret = %s\n",
+		name, hostPort(p.Addr()), asterisk.ProxyUser, asterisk.ProxySecret)
 }
 
 // startProxyFile runs a proxy with that configuration, but on a free port.
 func startProxyFile(tb testing.TB, file string) *proxied {
 	tb.Helper()
-	cfg, err := config.Loader{}.Parse("amiproxy.conf", []byte(file))
+	p := &proxied{tb: tb, file: file}
+	load := func() (*config.Config, error) {
+		cfg, err := config.Loader{}.Parse("amiproxy.conf", []byte(p.file))
+		if err == nil {
+			cfg.General.BindAddr = netip.MustParseAddrPort("127.0.0.1:0")
+		}
+		return cfg, err
+	}
+	cfg, err := load()
 	if err != nil {
 		tb.Fatalf("configuration: %v\n%s", err, file)
 	}
-	cfg.General.BindAddr = netip.MustParseAddrPort("127.0.0.1:0")
 	core, logs := observer.New(zapcore.DebugLevel)
 	srv, err := proxy.New(cfg, zap.New(core))
 	if err != nil {
 		tb.Fatal(err)
 	}
+	srv.Load = load
 	if err := srv.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	p := &proxied{Server: srv, tb: tb, addr: srv.Addrs()[0].String(), logs: logs}
+	p.Server, p.addr, p.logs = srv, srv.Addrs()[0].String(), logs
 	tb.Cleanup(func() {
 		srv.Shutdown(stopLimit)
 		if tb.Failed() {

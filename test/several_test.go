@@ -47,7 +47,7 @@ func threePBXs(tb testing.TB) []*asterisk.PBX {
 	var options []asterisk.Options
 	for i, name := range []string{"east", "west", "north"} {
 		options = append(options, asterisk.Options{
-			Major: []int{16, 22, 22}[i], Name: name, SystemName: name, Extensions: keep,
+			Major: []int{16, 22, 22}[i], Name: name, SystemName: name, Extensions: keep + ringing,
 		})
 	}
 	return starts(tb, options...)
