@@ -15,6 +15,7 @@ const (
 	textMissingAction = "Missing action in request"
 	textDenied        = "Permission denied"
 	textInUse         = "Login Already In Use"
+	textUnknown       = "Invalid/unknown command: "
 )
 
 // handle deals with one action, in the order of tests of manager.c:
@@ -26,7 +27,7 @@ func (s *Session) handle(a *ami.Action) bool {
 	}
 	name := ami.FoldName(a.Name())
 	if name == "" {
-		return s.refuse(a, textMissingAction)
+		return s.deny(a, acl.Verdict{Refusal: textMissingAction})
 	}
 	if s.user == nil {
 		return s.handleStranger(a, name)
@@ -55,7 +56,7 @@ func (s *Session) handleStranger(a *ami.Action, name string) bool {
 		}
 	case "logoff":
 	default:
-		return s.refuse(a, textDenied)
+		return s.deny(a, acl.Verdict{Refusal: textDenied, Reason: "not logged in"})
 	}
 	return localActions[name](s, a)
 }
@@ -72,7 +73,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		return s.refuse(a, "No such server: "+s.saw[0].Name())
 	}
 	if !s.isAction(name) {
-		return s.refuse(a, unknownAction(a.Name()))
+		return s.deny(a, acl.Verdict{Refusal: unknownAction(a.Name())})
 	}
 	policy := s.policy() // one for all of it: a reload may put another in its place
 	a = policy.Set(a)    // from here on this is what the client asks for
@@ -84,6 +85,8 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 			done: true, answer: ami.AppendResponse(nil, "Error", a.ID(), refusal),
 		})
 		return true
+	case refusal == textDenied:
+		return s.deny(a, acl.Verdict{Refusal: refusal, Reason: "write: none of the classes that a PBX asks for"})
 	case refusal != "":
 		return s.refuse(a, refusal)
 	}
@@ -95,7 +98,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	}
 	switch {
 	case !verdict.Allowed():
-		return s.refuse(a, verdict.Refusal)
+		return s.deny(a, verdict)
 	case s.pending() >= s.srv.general().PendingLimit:
 		return s.refuse(a, "Too many actions in flight")
 	case r.to != nil:
@@ -188,6 +191,6 @@ func (s *Session) isAction(name string) bool {
 
 // unknownAction is Asterisk's text, which it builds in 512 bytes.
 func unknownAction(name string) string {
-	text := "Invalid/unknown command: " + name + ". Use Action: ListCommands to show available commands."
+	text := textUnknown + name + ". Use Action: ListCommands to show available commands."
 	return text[:min(len(text), 511)]
 }

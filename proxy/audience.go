@@ -23,9 +23,10 @@ type audience struct {
 	// again is what was spent on events that were let through before this
 	// audience was there; guarded by Session.mu.
 	again filtering
-	// verdicts are on the latest event of each source. The element of a source is
-	// owned by the goroutine that hands out its events.
+	// verdicts are on the latest event of each PBX, own on that of the proxy. Each is
+	// owned by the goroutine that hands out the source's events.
 	verdicts []verdict
+	own      verdict
 }
 
 // verdict is what filters say of one event, for each form of it: they see the
@@ -79,7 +80,10 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 	if a == nil {
 		return true
 	}
-	last := &a.verdicts[v.from.index]
+	last := &a.own
+	if v.from.index != noPBX {
+		last = &a.verdicts[v.from.index]
+	}
 	if last.event != v.number {
 		*last = verdict{event: v.number}
 	}
@@ -177,8 +181,8 @@ const (
 // addFilter is the action Filter (manager.c: action_filter): one more filter
 // for this session. There is no way to take one away.
 func (s *Session) addFilter(a *ami.Action) bool {
-	if refusal := s.mayDo(a); refusal != "" {
-		return s.refuse(a, refusal)
+	if v := s.mayDo(a); !v.Allowed() {
+		return s.deny(a, v)
 	}
 	if !strings.EqualFold(a.Get("Operation"), "Add") {
 		return s.refuse(a, textNoOperation)
@@ -219,13 +223,13 @@ func (s *Session) addFilter(a *ami.Action) bool {
 // mayDo makes the test of rights for an action that the proxy answers itself
 // and that not everybody may send: the newest Asterisk has to allow it, and
 // every PBX of the session that has it.
-func (s *Session) mayDo(a *ami.Action) (refusal string) {
+func (s *Session) mayDo(a *ami.Action) acl.Verdict {
 	info, _ := ami.LookupAction(a.Name())
-	refusal = s.policy().May(a, info.Classes, acl.Directories{}).Refusal
+	verdict := s.policy().May(a, info.Classes, acl.Directories{})
 	for _, v := range s.views {
-		if class, ok := v.Authority().Class(a.Name()); ok && refusal == "" {
-			refusal = s.policy().May(a, class, acl.Directories{}).Refusal
+		if class, ok := v.Authority().Class(a.Name()); ok && verdict.Allowed() {
+			verdict = s.policy().May(a, class, acl.Directories{})
 		}
 	}
-	return refusal
+	return verdict
 }

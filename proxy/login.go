@@ -48,6 +48,7 @@ func (s *Session) login(a *ami.Action) bool {
 // settle is where the fate of every login, and of a Challenge that is refused
 // for its user, is known. It returns false if the session takes no more.
 func (s *Session) settle(a *ami.Action, came time.Time, f fate) bool {
+	s.reportLogin(a, f)
 	switch f {
 	case fateAccepted:
 		switch {
@@ -197,6 +198,9 @@ func (s *Session) welcome(a *ami.Action, now *snapshot) {
 	}
 	for _, v := range s.saw {
 		v.subscribe(s) // gets nothing before the mask is set
+	}
+	if s.user.Policy.Read()&ami.ClassSecurity != 0 {
+		s.srv.own.subscribe(s)
 	}
 	sl := &slot{
 		pbx: noPBX, named: a.ID() != "", done: true,

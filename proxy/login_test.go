@@ -19,7 +19,7 @@ import (
 // pipeServer is a server without listeners and PBXes for a synctest bubble.
 func pipeServer(t *testing.T, general, users string) *Server {
 	t.Helper()
-	srv, err := New(parse(t, "[general]\n"+general+
+	srv, err := New(parse(t, "[general]\ndisabledevents = "+securityEvents+"\n"+general+
 		"\n[pbx:east]\nhost = 127.0.0.1\nusername = proxy\nsecret = x\n"+users), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

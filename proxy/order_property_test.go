@@ -117,7 +117,8 @@ func (d *desk) action() {
 	}
 	d.actions = append(d.actions, a)
 	if a.pbx == noPBX {
-		d.s.reply(a.named, []byte(a.answer))
+		a.slot = &slot{pbx: noPBX, named: a.named, done: true, answer: []byte(a.answer)} // as reply does
+		d.s.add(a.slot)
 		return
 	}
 	a.progress = &fakeProgress{}
@@ -166,6 +167,20 @@ func (d *desk) event(pbx int) {
 	d.s.putEvent(&event{source: pbx, class: ami.ClassCall, frame: []byte(e.text)})
 }
 
+// ownEvent is an event of the proxy itself.
+func (d *desk) ownEvent() {
+	e := &deskEvent{text: fmt.Sprintf("event %d\n", len(d.events)), pbx: noPBX, at: time.Now()}
+	held := slices.ContainsFunc(d.s.held, func(e heldEvent) bool { return e.source == noPBX })
+	if n := len(d.s.slots); n > 0 && !(d.s.tagged && held) {
+		last := d.s.slots[n-1]
+		e.after = slices.DeleteFunc(slices.Clone(d.actions), func(a *deskAction) bool {
+			return a.slot != last
+		})
+	}
+	d.events = append(d.events, e)
+	d.s.putEvent(&event{source: noPBX, class: ami.ClassCall, frame: []byte(e.text)})
+}
+
 // check judges what was written.
 func (d *desk) check(out []string, answered map[string]time.Time) {
 	at := map[string]int{}
@@ -201,7 +216,7 @@ func (d *desk) check(out []string, answered map[string]time.Time) {
 		}
 		for _, a := range e.after {
 			late := answered[a.answer].Sub(e.at) >= holdTime
-			inList := !a.announced.IsZero() && a.announced.Sub(e.at) < holdTime
+			inList := e.pbx != noPBX && !a.announced.IsZero() && a.announced.Sub(e.at) < holdTime
 			if !late || inList {
 				before(a.answer, e.text, "an event that its action may have caused")
 			}
@@ -232,7 +247,7 @@ func checkOrder(t *testing.T, rt *rapid.T) {
 		d.s.mu.Lock()
 		defer d.s.mu.Unlock()
 		for _, a := range d.actions {
-			if _, ok := answered[a.answer]; !ok && (a.slot == nil || !slices.Contains(d.s.slots, a.slot)) {
+			if _, ok := answered[a.answer]; !ok && !slices.Contains(d.s.slots, a.slot) {
 				answered[a.answer] = time.Now()
 			}
 		}
@@ -246,6 +261,7 @@ func checkOrder(t *testing.T, rt *rapid.T) {
 		"send":   func(*rapid.T) { d.send(pbx.Draw(rt, "send")) },
 		"work":   func(*rapid.T) { d.work(pbx.Draw(rt, "work")); note() },
 		"event":  func(*rapid.T) { d.event(pbx.Draw(rt, "event")) },
+		"own":    func(*rapid.T) { d.ownEvent() },
 		"time": func(*rapid.T) {
 			time.Sleep(time.Duration(rapid.IntRange(1, 15).Draw(rt, "tenths")) * 100 * time.Millisecond)
 			synctest.Wait()

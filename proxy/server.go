@@ -42,6 +42,14 @@ type Server struct {
 
 	certificate *certificate // of the TLS listener, nil if there is none
 
+	// own is the proxy itself as a source of events, for the sessions that may
+	// read security events. raising is held while one is handed out, and comes
+	// before all other locks.
+	own     source
+	raising sync.Mutex
+	// refusedLogins and refusedRequests are those of clients that are not logged in.
+	refusedLogins, refusedRequests ration
+
 	// current is what depends on the configuration.
 	current atomic.Pointer[snapshot]
 	// reloading lets reloads come one at a time.
@@ -82,6 +90,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 		loggedIn: make(map[string]int),
 		hashing:  make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), maxHashing)),
 	}
+	srv.own = source{srv: srv, index: noPBX}
 	srv.context, srv.stop = context.WithCancel(context.Background())
 	first, err := srv.plan(cfg)
 	if err != nil {

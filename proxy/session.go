@@ -79,12 +79,15 @@ type Session struct {
 	user      *config.User // as it was at the login; nil: not logged in
 	// byOldSecret says that the client knows an old secret of the user only.
 	byOldSecret bool
-	saw         []view // the PBXes it saw at the login, in file order
-	tagged      bool   // frames of a PBX carry Server: it saw more than one
+	loggedIn    time.Time // when it logged in
+	saw         []view    // the PBXes it saw at the login, in file order
+	tagged      bool      // frames of a PBX carry Server: it saw more than one
 	// answerLimit bounds the answers that wait for the client.
 	answerLimit int64
 	// views are those of saw that it still sees: always owned by the reader.
 	views []view
+	// refused are its actions that were refused.
+	refused ration
 
 	// rights are those of user less what reloads took away. Changed under
 	// Server.changing, read without.
@@ -286,6 +289,7 @@ func (s *Session) close() {
 		v.unsubscribe(s)
 		v.stream.Close()
 	}
+	s.srv.own.unsubscribe(s)
 	why, level := *s.reason.Load(), zap.InfoLevel
 	if s.user != nil && !s.user.DisplayConnects && (why == reasonLogoff || why == reasonClientClosed) {
 		level = zap.DebugLevel

@@ -101,7 +101,7 @@ func (sl *slot) at(pbx int, far func(progress) bool) bool {
 
 // event is an event on its way to a session.
 type event struct {
-	source int // source.index
+	source int // source.index; noPBX: the proxy itself
 	class  ami.Class
 	frame  []byte
 	passed *audience // whose filters let it through
@@ -295,10 +295,30 @@ func (s *Session) hurryLocked(pbx int) {
 // lastSentLocked is the last action that was sent to the PBX and whose answer
 // is not queued, nil if there is none.
 func (s *Session) lastSentLocked(pbx int) *slot {
+	if pbx == noPBX {
+		return s.lastLocked()
+	}
 	for i := len(s.slots) - 1; i >= 0; i-- {
 		if sl := s.slots[i]; sl.pbx == everyPBX || sl.at(pbx, progress.Sent) {
 			return sl
 		}
+	}
+	return nil
+}
+
+// lastLocked is the last action whose answer is not queued, whoever gives it, nil
+// if there is none: the proxy's own events come behind that. Where answers
+// have no total order these events keep theirs by waiting for the same one.
+func (s *Session) lastLocked() *slot {
+	if s.tagged {
+		for i := range s.held {
+			if e := &s.held[i]; e.source == noPBX {
+				return e.after
+			}
+		}
+	}
+	if n := len(s.slots); n > 0 {
+		return s.slots[n-1]
 	}
 	return nil
 }
@@ -349,7 +369,7 @@ func (s *Session) releaseOld() {
 		if wait > 0 {
 			next = min(next, wait)
 		}
-		return wait <= 0 && !listing[e.source]
+		return wait <= 0 && (e.source == noPBX || !listing[e.source])
 	})
 	if len(s.held) > 0 {
 		s.armLocked(max(next, holdGrain))

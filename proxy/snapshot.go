@@ -12,7 +12,7 @@ import (
 type snapshot struct {
 	config *config.Config
 	pbxs   []*pbx // in file order
-	// indexes is above every pbx.index: the next new PBX has it. None is used
+	// indexes is above every index of a PBX: the next new PBX has it. None is used
 	// twice, so that whoever still sees a PBX that is removed takes no other for
 	// it.
 	indexes int

@@ -12,7 +12,7 @@ import (
 // that see them.
 type source struct {
 	srv   *Server
-	index int // no other source has it, nor will have it
+	index int // no other source has it, nor will have it; noPBX: the proxy
 
 	// mu guards sessions. It is held while events are handed out, and comes
 	// before Session.mu.
@@ -41,6 +41,13 @@ func (src *source) unsubscribe(s *Session) {
 			return
 		}
 	}
+}
+
+// isSeen reports whether there is anybody to hand events to.
+func (src *source) isSeen() bool {
+	src.mu.RLock()
+	defer src.mu.RUnlock()
+	return len(src.sessions) > 0
 }
 
 // handOut gives an event to every session that may see it: the same bytes to all

@@ -33,7 +33,13 @@ type setup struct {
 	pbx     string                    // further lines of every [pbx:NAME]
 	users   string                    // in the place of standardUsers
 	tls     bool                      // a TLS listener, and no other
+	// security lets clients see the security events of the proxy. Otherwise they
+	// are disabledevents, unless general has some: each login would show in the
+	// events of all others.
+	security bool
 }
+
+const securityEvents = "SuccessfulAuth, InvalidAccountID, InvalidPassword, FailedACL, ChallengeResponseFailed, SessionLimit, RequestNotAllowed, RequestBadFormat"
 
 // standardUsers see all PBXes, but those whose name says which.
 const standardUsers = `
@@ -79,6 +85,9 @@ func newWorld(tb testing.TB, o setup) *world {
 	}
 	var text strings.Builder
 	text.WriteString("[general]\n")
+	if !o.security {
+		text.WriteString("disabledevents = " + securityEvents + "\n")
+	}
 	if o.tls {
 		w.certFile, w.keyFile = tb.TempDir()+"/cert.pem", tb.TempDir()+"/key.pem"
 		w.writeCertificate("one")

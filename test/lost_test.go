@@ -19,16 +19,16 @@ import (
 const lostUsers = `
 [many]
 secret = pw
-read = all
+read = system,call,agent,user,dialplan,dtmf,reporting,cdr
 write = all
 [eastonly]
 secret = pw
-read = all
+read = system,call,agent,user,dialplan,dtmf,reporting,cdr
 write = all
 pbx = east
 [westonly]
 secret = pw
-read = all
+read = system,call,agent,user,dialplan,dtmf,reporting,cdr
 write = all
 pbx = west
 `
