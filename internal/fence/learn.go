@@ -1,0 +1,280 @@
+package fence
+
+import (
+	"slices"
+
+	"github.com/amiproxy/amiproxy/acl"
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// lesson is what an event tells of calls.
+type lesson uint8
+
+const (
+	channelBorn lesson = iota
+	channelIs          // tells how it is now
+	channelRenamed
+	channelEnds
+	channelQueues
+	channelDials // what it dials was born of it
+	bridgeIs
+	bridgeEntered
+	bridgeLeft
+	bridgeEnds
+)
+
+// lessons is all that is learned from. Other events are not, so that nobody
+// can teach the index by what he writes (UserEvent) or makes the dialplan say.
+var lessons = map[string]struct {
+	lesson lesson
+	// one and two are the headers with the Uniqueids of two channels of which
+	// the second was born of the first.
+	one, two string
+	keep     int // what the frame is to be shown as, later; 0: not
+}{
+	"Newchannel": {lesson: channelBorn, keep: showBirth + 1},
+	// It may overtake Newchannel.
+	"CEL":              {lesson: channelBorn},
+	"Newexten":         {lesson: channelIs},
+	"Newstate":         {lesson: channelIs, keep: showState + 1},
+	"NewAccountCode":   {lesson: channelIs},
+	"NewCallerid":      {lesson: channelIs},
+	"NewConnectedLine": {lesson: channelIs},
+	"Rename":           {lesson: channelRenamed, keep: showName + 1},
+	"Hangup":           {lesson: channelEnds},
+
+	"QueueCallerJoin": {lesson: channelQueues},
+	"Join":            {lesson: channelQueues}, // Asterisk 11 and older
+
+	"DialBegin":   {lesson: channelDials, one: "uniqueid", two: "destuniqueid"},
+	"LocalBridge": {lesson: channelDials, one: "localoneuniqueid", two: "localtwouniqueid"},
+	// Asterisk 11 and older, where there are no bridges.
+	"Dial":   {lesson: channelDials, one: "uniqueid", two: "destuniqueid"},
+	"Bridge": {lesson: channelDials, one: "uniqueid1", two: "uniqueid2"},
+	"Link":   {lesson: channelDials, one: "uniqueid1", two: "uniqueid2"},
+
+	"BridgeCreate":    {lesson: bridgeIs, keep: showBirth + 1},
+	"ConfbridgeStart": {lesson: bridgeIs, keep: showName + 1},
+	"BridgeEnter":     {lesson: bridgeEntered, keep: showBridge + 1},
+	"BridgeLeave":     {lesson: bridgeLeft},
+	"BridgeDestroy":   {lesson: bridgeEnds},
+}
+
+// Learn takes what an event of the PBX tells. It says who may see the event, and
+// what those have to be told before it who come to see something by it.
+func (x *Index) Learn(f ami.Frame) (Sight, []Introduction) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.tenants) == 0 {
+		return Sight{Named: true}, nil
+	}
+	h := read(f)
+	l, ok := lessons[string(h.event)]
+	if !ok || string(h.event) == "CEL" && string(h.eventName) != "CHAN_START" {
+		return Sight{Tenants: x.whose(&h), Named: h.named()}, nil
+	}
+	var parting Set
+	if l.lesson == channelEnds || l.lesson == bridgeLeft || l.lesson == bridgeEnds {
+		parting = x.whose(&h)
+	}
+	var keep *[shows]ami.Frame
+	if l.lesson >= bridgeIs {
+		keep = x.learnBridge(l.lesson, &h)
+	} else {
+		keep = x.learnChannel(l.lesson, &h, f, l.one, l.two)
+	}
+	introductions := x.introduce()
+	if keep != nil && l.keep > 0 {
+		keep[l.keep-1] = f
+	}
+	return Sight{Tenants: union(parting, x.whose(&h)), Named: true}, introductions
+}
+
+// learnChannel returns what is shown of the channel.
+func (x *Index) learnChannel(l lesson, h *facts, f ami.Frame, one, two string) *[shows]ami.Frame {
+	if l == channelDials {
+		from, _ := f.Get(one)
+		to, _ := f.Get(two)
+		if a, b := x.channels[string(from)], x.channels[string(to)]; a != nil && b != nil && a.call != b.call {
+			x.adopt(a.call, b)
+		}
+		return nil
+	}
+	c := x.channels[string(h.uniqueid)]
+	_, ended := x.ended[string(h.uniqueid)]
+	switch {
+	case l == channelEnds:
+		if c != nil {
+			x.hangUp(c)
+		}
+		return nil
+	case c == nil && ended && string(h.event) != "Newchannel":
+		return nil // what comes late: CEL may
+	case c == nil && (l == channelBorn || l == channelIs):
+		if c = x.born(h); c == nil {
+			return nil
+		}
+	case c == nil:
+		return nil
+	case l == channelRenamed:
+		x.rename(c, ami.FoldName(string(h.newname)))
+	case l == channelQueues:
+		x.claim(c.call, x.having(acl.ByQueue, string(h.thing)))
+	default:
+		x.update(c, h)
+	}
+	return &c.shown
+}
+
+// born puts a channel in, with the call that it is part of; nil if there is no
+// room or it is none.
+func (x *Index) born(h *facts) *channel {
+	if len(h.channel) == 0 || len(h.uniqueid) == 0 || len(x.channels) >= x.limit {
+		return nil
+	}
+	c := &channel{name: ami.FoldName(string(h.channel)), uniqueid: string(h.uniqueid), linkedid: string(h.linkedid)}
+	if other := x.names[c.name]; other != nil {
+		x.hangUp(other) // we did not see it end
+	}
+	switch parent, all := x.parent(c.name), x.linked[c.linkedid]; {
+	case parent != nil:
+		c.call = parent.call
+	case len(all) == 1:
+		c.call = all[0].call
+	default: // the first of a call; or of one of several, and who dialled it will tell which
+		c.call = &call{orphan: c.linkedid != c.uniqueid}
+	}
+	c.call.channels = append(c.call.channels, c)
+	x.channels[c.uniqueid], x.names[c.name] = c, c
+	x.link(c.call, c.linkedid, 1)
+	c.context, c.accountcode = string(h.context), string(h.accountcode)
+	own := union(x.before[c.uniqueid], x.having(acl.ByChannel, markedName(string(h.channel))))
+	own = union(own, x.having(acl.ByContext, c.context))
+	own = union(own, x.having(acl.ByAccountCode, c.accountcode))
+	if (string(h.event) == "Newchannel" || string(h.event) == "CEL") && c.linkedid == c.uniqueid { // others tell where it is now
+		own = union(own, x.having(acl.ByDID, string(h.exten)))
+	}
+	c.call.own = union(c.call.own, own)
+	x.settle(c.call, false)
+	return c
+}
+
+// update takes what has changed of a channel.
+func (x *Index) update(c *channel, h *facts) {
+	if len(h.linkedid) > 0 && string(h.linkedid) != c.linkedid {
+		x.link(c.call, c.linkedid, -1)
+		c.linkedid = string(h.linkedid)
+		x.link(c.call, c.linkedid, 1)
+	}
+	if string(h.context) != c.context {
+		c.context = string(h.context)
+		x.claim(c.call, x.having(acl.ByContext, c.context))
+	}
+	if string(h.accountcode) != c.accountcode {
+		c.accountcode = string(h.accountcode)
+		x.claim(c.call, x.having(acl.ByAccountCode, c.accountcode))
+	}
+}
+
+// claim says that a call is of some tenants.
+func (x *Index) claim(k *call, tenants Set) {
+	if !k.own.has(tenants) {
+		k.own = union(k.own, tenants)
+		x.settle(k, true)
+	}
+}
+
+func (x *Index) rename(c *channel, to string) {
+	if to == "" {
+		return
+	}
+	if x.names[c.name] == c {
+		delete(x.names, c.name)
+	}
+	c.name = to
+	x.names[to] = c
+}
+
+// link counts the channels of a call that have a Linkedid.
+func (x *Index) link(k *call, linkedid string, n int) {
+	if linkedid == "" {
+		return
+	}
+	all := x.linked[linkedid]
+	i := slices.IndexFunc(all, func(l linked) bool { return l.call == k })
+	if i < 0 {
+		x.linked[linkedid] = append(all, linked{k, n})
+		return
+	}
+	if all[i].n += n; all[i].n > 0 {
+		return
+	}
+	if all = slices.Delete(all, i, i+1); len(all) > 0 {
+		x.linked[linkedid] = all
+	} else {
+		delete(x.linked, linkedid)
+	}
+}
+
+// adopt gives a channel to the call that dialled it: all of an orphan call, as
+// nothing else can be in it.
+func (x *Index) adopt(k *call, c *channel) {
+	young := c.call
+	joining := []*channel{c}
+	if young.orphan {
+		joining = slices.Clone(young.channels)
+		k.own = union(k.own, young.own)
+	}
+	x.settle(k, false)
+	for _, c := range joining {
+		x.link(young, c.linkedid, -1)
+		c.call = k
+		x.link(k, c.linkedid, 1)
+		x.moves = append(x.moves, moved{&c.shown, young.seen, union(young.seen, k.seen)})
+	}
+	k.channels = append(k.channels, joining...)
+	young.channels = slices.DeleteFunc(young.channels, func(c *channel) bool { return c.call == k })
+	if len(young.channels) > 0 {
+		x.settle(young, true)
+	}
+	x.settle(k, true)
+}
+
+// hangUp takes a channel out.
+func (x *Index) hangUp(c *channel) {
+	x.remember(c)
+	x.link(c.call, c.linkedid, -1)
+	delete(x.channels, c.uniqueid)
+	if x.names[c.name] == c {
+		delete(x.names, c.name)
+	}
+	k := c.call
+	k.channels = slices.DeleteFunc(k.channels, func(other *channel) bool { return other == c })
+	x.leave(c)
+}
+
+// remember keeps for some time who saw a channel that ends.
+func (x *Index) remember(c *channel) {
+	if len(x.endings) < maxEnded {
+		x.endings = append(x.endings, c.uniqueid)
+	} else {
+		delete(x.ended, x.endings[x.oldest])
+		x.endings[x.oldest] = c.uniqueid
+		x.oldest = (x.oldest + 1) % maxEnded
+	}
+	x.ended[c.uniqueid] = c.call.seen
+}
+
+// introduce makes the events that tell of what has moved: bridges first, then
+// channels, then who is in which bridge.
+func (x *Index) introduce() (all []Introduction) {
+	for show := range shows {
+		for _, m := range x.moves {
+			if f := m.shown[show]; f != nil && !m.before.has(m.now) {
+				all = append(all, Introduction{f, m.before, m.now})
+			}
+		}
+	}
+	x.moves = nil
+	return all
+}
