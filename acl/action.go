@@ -84,7 +84,7 @@ func (p *Policy) Names(action string) bool {
 // gives the given authority.
 func (p *Policy) MayList(name string, pbx ami.Class) bool {
 	info, _ := ami.LookupAction(name)
-	if !p.holdsOne(p.authority(info, pbx)) {
+	if !p.holdsOne(p.authority(info, pbx)) || p.confines(name) {
 		return false
 	}
 	if ownAction(info) {

@@ -34,6 +34,8 @@ type Options struct {
 	// Rules are the user's action rules; nil, or without a line: the classes
 	// alone decide. They must have passed [Rules.Check] and not be changed.
 	Rules *Rules
+	// Fence confines the user to some tenants; nil: to none.
+	Fence *Fence
 }
 
 // String describes the options without the secret.
@@ -56,6 +58,7 @@ type Policy struct {
 	// rules must all allow an action: more than one where a reload narrowed the
 	// policy.
 	rules []*ruleSet
+	fence *Fence
 	// secrets are behind a function, which is all that fmt can show of them, even
 	// where it cannot call Format: in a field that is not exported.
 	secrets func() secrets
@@ -65,7 +68,7 @@ type Policy struct {
 func New(o Options) *Policy {
 	own := newSecrets(o.Secret, o.OldSecrets)
 	p := &Policy{
-		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening,
+		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening, fence: o.Fence,
 		secrets: func() secrets { return own },
 	}
 	if len(o.Filters) > 0 {
@@ -102,6 +105,11 @@ func (p *Policy) Write() ami.Class { return p.write }
 // Filters are what the user's sessions start with, nil when the user has none.
 // They say which of the events that a session [Policy.Sees] it gets.
 func (p *Policy) Filters() *Filters { return p.filters }
+
+// Fence is what the user is confined to, nil if to nothing. It says which of the
+// events that a session [Policy.Sees] it gets, and [Policy.Confine] which actions
+// it may send.
+func (p *Policy) Fence() *Fence { return p.fence }
 
 // String describes the policy without the secret.
 func (p *Policy) String() string {
@@ -141,7 +149,9 @@ func (p *Policy) Narrow(now *Policy) *Policy {
 	n.hardening = p.hardening || now.hardening
 	n.filters = p.filters.And(now.filters)
 	n.rules = bothRules(p.rules, now.rules)
-	if n.read == p.read && n.write == p.write && n.hardening == p.hardening && n.filters == p.filters && len(n.rules) == len(p.rules) {
+	n.fence = p.fence.And(now.fence)
+	if n.read == p.read && n.write == p.write && n.hardening == p.hardening && n.filters == p.filters &&
+		len(n.rules) == len(p.rules) && n.fence == p.fence {
 		return p
 	}
 	return &n

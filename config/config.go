@@ -17,6 +17,8 @@ type Config struct {
 	HTTP HTTP
 	// PBXs are in file order, which is the order that clients see.
 	PBXs []backend.Options
+	// Tenants are in file order.
+	Tenants []*acl.Tenant
 	// Users by the name in lower case (ami.FoldName): Asterisk compares user
 	// names without case.
 	Users map[string]*User

@@ -148,6 +148,7 @@ func allKeys() []kindKeys {
 		{"[http]", slices.Collect(names(httpKeys))},
 		{"[pbx:NAME]", slices.Collect(names(pbxKeys))},
 		{"[acl:NAME]", slices.Collect(names(aclKeys))},
+		{"[tenant:NAME]", slices.Collect(names(tenantKeys))},
 		{"a user section", slices.Collect(names(userKeys))},
 	}
 }

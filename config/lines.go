@@ -189,7 +189,7 @@ func splitKey(line string) (e entry, reason string) {
 }
 
 // bracketKeys are the keys that something in brackets may follow.
-var bracketKeys = []string{"eventfilter", acl.AllowHeader, acl.SetHeader}
+var bracketKeys = []string{"eventfilter", acl.AllowHeader, acl.SetHeader, "allowevent"}
 
 // plainKey reports whether a name can be a key: those that manager.conf and we
 // know, eventfilter(…) among them. It keeps odd text out of what is shown.

@@ -88,7 +88,8 @@ type loading struct {
 	acls  map[string]*namedACL // by folded name
 	users []*userDraft
 	// hashed is the first line with a hashed secret of a user.
-	hashed *value
+	hashed  *value
+	tenants []*acl.Tenant
 }
 
 // sections is the way of a text through pre-pass and ini.v1.
@@ -111,7 +112,7 @@ func (l *loading) sections(name string, text []byte) []*section {
 // sections refer to comes first, wherever it stands.
 func (l *loading) compile(sections []*section) *Config {
 	var general, http *section
-	var pbxs, acls, users []*section
+	var pbxs, acls, tenants, users []*section
 	for _, s := range sections {
 		kind, _, colon := strings.Cut(s.name, ":")
 		switch kind := fold(kind); {
@@ -125,8 +126,10 @@ func (l *loading) compile(sections []*section) *Config {
 			pbxs = append(pbxs, s)
 		case colon && kind == "acl":
 			acls = append(acls, s)
+		case colon && kind == "tenant":
+			tenants = append(tenants, s)
 		case colon:
-			l.report.errorf(s.place, s.name, "", "no such kind of section: there are [general], [http], [pbx:NAME], [acl:NAME] and users, whose names have no colon")
+			l.report.errorf(s.place, s.name, "", "no such kind of section: there are [general], [http], [pbx:NAME], [acl:NAME], [tenant:NAME] and users, whose names have no colon")
 		default:
 			users = append(users, s)
 		}
@@ -138,6 +141,9 @@ func (l *loading) compile(sections []*section) *Config {
 	}
 	l.resolveDefaultPBX()
 	l.loadACLs(acls)
+	for _, s := range tenants {
+		l.loadTenant(s)
+	}
 	for _, s := range users {
 		l.loadUser(s)
 	}
@@ -147,7 +153,7 @@ func (l *loading) compile(sections []*section) *Config {
 		return nil
 	}
 
-	c := &Config{General: l.general.General, HTTP: l.http.HTTP, Users: map[string]*User{}}
+	c := &Config{General: l.general.General, HTTP: l.http.HTTP, Tenants: l.tenants, Users: map[string]*User{}}
 	for _, p := range l.pbxs {
 		c.PBXs = append(c.PBXs, p.Options)
 	}

@@ -26,7 +26,8 @@ type userDraft struct {
 	// ruleLines are the lines of options.Rules.
 	ruleLines []*value
 	// pbxs are the names in the pbx line.
-	pbxs []string
+	pbxs  []string
+	fence fenceDraft
 }
 
 type aclName struct {
@@ -51,6 +52,8 @@ var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }
 	{name: "oldsecret", many: true, set: addOldSecret},
 	{name: "oldsecretfile", many: true, set: addOldSecretFile},
 	{name: "pbx", set: setPBXs},
+	{name: "tenant", set: setTenants},
+	{name: "allowevent", many: true, set: allowEvent},
 	{name: "defaultpbx", set: text(func(u *userDraft) *string { return &u.DefaultPBX }, nil)},
 	{name: "slowclient", set: choice(func(u *userDraft) *bool { return &u.DropEvents }, "close", "drop")},
 	{name: "queuelimit", set: size(func(u *userDraft) *int64 { return &u.QueueLimit }, leastQueue, mostQueue)},
@@ -182,6 +185,7 @@ func (l *loading) loadUser(s *section) {
 	l.userACLs(s, u, given)
 	l.userRules(u)
 	l.userPBXs(u, given)
+	l.userFence(u, given)
 }
 
 // userACLs makes the lists that an address must pass. A name that is wrong

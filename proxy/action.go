@@ -102,9 +102,9 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	case s.pending() >= s.srv.general().PendingLimit:
 		return s.refuse(a, "Too many actions in flight")
 	case r.to != nil:
-		s.forwardTo(r.to, a, name)
+		s.forwardTo(policy, r.to, a, name)
 	default:
-		s.forwardToAll(r.merged, a, name)
+		s.forwardToAll(policy, r.merged, a, name)
 	}
 	return true
 }
@@ -115,15 +115,22 @@ func mayAt(policy *acl.Policy, v *view, a *ami.Action, name string) acl.Verdict 
 	if !ok {
 		return acl.Verdict{Refusal: unknownAction(a.Name()), Reason: "the PBX has no such action"}
 	}
-	return policy.May(a, class, acl.Directories(v.Directories()))
+	verdict := policy.May(a, class, acl.Directories(v.Directories()))
+	if verdict.Allowed() && policy.Fence() != nil {
+		if within, _ := policy.Confine(a, v.calls); !within.Allowed() {
+			return within
+		}
+	}
+	return verdict
 }
 
-func (s *Session) forwardTo(v *view, a *ami.Action, name string) {
+func (s *Session) forwardTo(policy *acl.Policy, v *view, a *ami.Action, name string) {
 	progress := new(backend.Progress)
 	sl := &slot{pbx: v.index, named: a.ID() != "", counted: 2 * int64(a.Size()), progress: progress}
 	s.add(sl)
+	inside, hidden := hide(policy, v.pbx, a)
 	request := backend.Request{
-		Action: a, Progress: progress, Done: s.answered(sl, v.pbx, a.ID()),
+		Action: inside, Progress: progress, Done: s.answered(sl, v.pbx, name, a.ID(), hidden),
 	}
 	switch {
 	case name == "originate":

@@ -9,14 +9,16 @@ import (
 
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
-// audience is the sessions that have the same event filters: what one of them
-// gets of an event, all of them get. A nil audience has no filters.
+// audience is the sessions that have the same fence and event filters: what one of
+// them gets of an event, all of them get. A nil audience has neither.
 //
 // Sessions are in that of their user until they add filters of their own.
 type audience struct {
-	filters *acl.Filters // immutable
+	fence   *acl.Fence // immutable, as filters is; nil: none
+	filters *acl.Filters
 	// cost is what a byte of an event takes at worst, 0 if it is not counted:
 	// that of the user's own filters is the operator's choice.
 	cost time.Duration
@@ -44,13 +46,13 @@ const (
 	yes
 )
 
-// newAudience returns the audience of those who have the filters, nil if there
-// are none.
-func newAudience(filters *acl.Filters, pbxs int) *audience {
-	if filters == nil {
+// newAudience returns the audience of those who have the filters and the fence,
+// nil if there are none.
+func newAudience(filters *acl.Filters, fence *acl.Fence, pbxs int) *audience {
+	if filters == nil && fence == nil {
 		return nil
 	}
-	return &audience{filters: filters, verdicts: make([]verdict, pbxs)}
+	return &audience{fence: fence, filters: filters, verdicts: make([]verdict, pbxs)}
 }
 
 // all are the filters of the audience.
@@ -61,13 +63,21 @@ func (a *audience) all() *acl.Filters {
 	return a.filters
 }
 
+// confines is the fence of the audience.
+func (a *audience) confines() *acl.Fence {
+	if a == nil {
+		return nil
+	}
+	return a.fence
+}
+
 // count makes the time that the filters take count.
 func (a *audience) count() { a.cost = time.Duration(a.filters.Size()) * filterStep }
 
 // and returns the audience of those of a who get what more filters let through
-// as well.
-func (a *audience) and(more *acl.Filters, pbxs int) *audience {
-	n := newAudience(a.all().And(more), pbxs)
+// as well, and who have that fence.
+func (a *audience) and(more *acl.Filters, fence *acl.Fence, pbxs int) *audience {
+	n := newAudience(a.all().And(more), fence, pbxs)
 	if a != nil && a.cost > 0 {
 		n.count()
 	}
@@ -78,7 +88,7 @@ func (a *audience) and(more *acl.Filters, pbxs int) *audience {
 // the form given. It is only for the goroutine that hands out the source's events.
 func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 	if a == nil {
-		return true
+		return v.introduces == nil
 	}
 	last := &a.own
 	if v.from.index != noPBX {
@@ -91,7 +101,7 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 	if *known == unknown {
 		start := time.Now()
 		*known = no
-		if a.filters.Pass(frame) {
+		if a.sees(v) && a.filters.Pass(frame) {
 			*known = yes
 		}
 		v.from.filtering.charge(time.Since(start), a.worst(frame))
@@ -99,7 +109,20 @@ func (a *audience) gets(v *variants, tagged, named bool, frame []byte) bool {
 	return *known == yes
 }
 
-// passes is gets for any goroutine.
+// sees reports whether an event is inside the fence, and not known there already.
+func (a *audience) sees(v *variants) bool {
+	if v.introduces != nil && (a.fence == nil || a.fence.Within(v.introduces.Before)) {
+		return false
+	}
+	return a.lets(v.sight, v.original)
+}
+
+// lets reports whether what is of some tenants is inside the fence.
+func (a *audience) lets(sight fence.Sight, frame ami.Frame) bool {
+	return a == nil || a.fence == nil || a.fence.Within(sight.Tenants) || !sight.Named && a.fence.Lets(frame)
+}
+
+// passes is gets of filters, for any goroutine.
 func (a *audience) passes(frame []byte) bool { return a == nil || a.filters.Pass(frame) }
 
 // passAgain judges an event that other filters have let through: others of the
@@ -203,16 +226,16 @@ func (s *Session) addFilter(a *ami.Action) bool {
 	}
 	sl := &slot{pbx: noPBX, named: a.ID() != "", done: true}
 	sl.apply = func() {
-		before := s.audience.Load().all()
-		filters := before.With(filter)
+		now := s.audience.Load()
+		filters := now.all().With(filter)
 		if filters.Size() > s.policy().Filters().Size()+maxFilters {
 			sl.answer = ami.AppendResponse(nil, "Error", a.ID(), textFullFilter)
 			return
 		}
-		own := newAudience(filters, s.srv.now().indexes)
+		own := newAudience(filters, now.confines(), s.srv.now().indexes)
 		own.count()
 		s.audience.Store(own)
-		s.filterBytes += filterWeight * int64(filters.Size()-before.Size())
+		s.filterBytes += filterWeight * int64(filters.Size()-now.all().Size())
 		s.countLocked()
 		sl.answer = ami.AppendResponse(nil, "Success", a.ID(), "Success")
 	}

@@ -312,7 +312,7 @@ func TestAudienceProperty(t *testing.T) {
 			s.audience.Store(desk.srv.now().audiences[s.user])
 			if rapid.IntRange(0, 3).Draw(rt, "own") == 0 {
 				own, _ := acl.NewFilter("!Event: B")
-				s.audience.Store(newAudience(s.user.Policy.Filters().With(own), len(desk.srv.now().pbxs)))
+				s.audience.Store(newAudience(s.user.Policy.Filters().With(own), nil, len(desk.srv.now().pbxs)))
 			}
 			sessions[i] = s
 			for _, p := range desk.srv.now().pbxs {

@@ -28,7 +28,7 @@ func (s *Session) queueEventLocked(e *event) {
 	if !s.sees(e.class) {
 		return
 	}
-	if a := s.audience.Load(); a != e.passed && !s.passAgain(a, e.frame) {
+	if a := s.audience.Load(); a != e.passed && (!a.lets(e.sight, e.frame) || !s.passAgain(a, e.frame)) {
 		return
 	}
 	s.events++

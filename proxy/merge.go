@@ -62,7 +62,7 @@ type mergePart struct {
 
 // forwardToAll asks several PBXes for a list and makes one of what they answer
 // within mergetimeout.
-func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
+func (s *Session) forwardToAll(policy *acl.Policy, views []*view, a *ami.Action, name string) {
 	m := &merge{s: s, action: name, id: a.ID(), open: len(views)}
 	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size()), merge: m}
 	for _, v := range views {
@@ -74,9 +74,12 @@ func (s *Session) forwardToAll(views []*view, a *ami.Action, name string) {
 	m.mu.Unlock()
 	s.add(m.slot)
 	for i, v := range views {
+		inside, hidden := hide(policy, v.pbx, a)
 		err := v.stream.Do(backend.Request{
-			Action: a, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
-			Done: func(answer backend.Answer) { m.answered(i, v.pbx, answer) },
+			Action: inside, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
+			Done: func(answer backend.Answer) {
+				m.answered(i, v.pbx, s.confine(v.pbx, name, a.ID(), hidden, answer))
+			},
 		})
 		if err != nil {
 			m.answered(i, v.pbx, backend.Answer{Err: err})

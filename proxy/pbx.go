@@ -9,6 +9,7 @@ import (
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
 // pbx is a PBX and the sessions that see it. It hands the PBX's events to them.
@@ -17,6 +18,8 @@ type pbx struct {
 	source
 	// cancel ends the backend. It is set when that is started.
 	cancel context.CancelCauseFunc
+	calls  *fence.Index    // and whose they are
+	house  *backend.Stream // of actions of the proxy's own
 	// removed: it is no longer in the configuration and about to end.
 	removed atomic.Bool
 }
@@ -64,7 +67,10 @@ func (p *pbx) tellRemoved(why string, sessions ...*Session) {
 }
 
 // Event gives an event to every session that may see it.
-func (p *pbx) Event(_ *backend.Backend, e *backend.Event) { p.handOut(e, p.Name()) }
+func (p *pbx) Event(_ *backend.Backend, e *backend.Event) {
+	sight := p.learn(e)
+	p.handOut(e, p.Name(), sight, nil)
+}
 
 // stamped returns an event with a Timestamp, as timestampevents makes it
 // (manager.c: __manager_event_sessions_va): behind Privilege, seconds and
@@ -99,6 +105,9 @@ func (s *Session) knows(owner *Session) bool {
 func (p *pbx) State(_ *backend.Backend, state backend.State) {
 	if p.removed.Load() {
 		return // leaveAll tells them, when all is answered
+	}
+	if state.Up {
+		p.learnCalls()
 	}
 	frame := stateEvent(p.Name(), stateWord(state), state)
 	unwanted := p.srv.now().disables(frame)

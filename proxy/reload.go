@@ -39,6 +39,9 @@ func (srv *Server) Reload() error {
 	for _, s := range next.narrowed {
 		s.withdraw()
 	}
+	for _, then := range next.then {
+		then()
+	}
 	var reconnected []string
 	for i, p := range next.kept {
 		if p.Reconfigure(next.settings[i]) {
@@ -86,6 +89,9 @@ func (srv *Server) change(next *plan) error {
 		return errClosing
 	}
 	srv.current.Store(next.now)
+	for _, p := range next.kept {
+		next.then = append(next.then, p.setTenants(next.now.config.Tenants))
+	}
 	for _, p := range next.added {
 		p.start()
 	}
@@ -139,11 +145,11 @@ func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) (less 
 		return false
 	}
 	s.rights.Store(after)
-	if after.Policy.Filters() != before.Policy.Filters() {
+	if after.Policy.Filters() != before.Policy.Filters() || after.Policy.Fence() != before.Policy.Fence() {
 		s.mu.Lock()
 		key := narrowed{s.audience.Load(), user}
 		if audiences[key] == nil {
-			audiences[key] = key.from.and(user.Policy.Filters(), now.indexes)
+			audiences[key] = key.from.and(user.Policy.Filters(), after.Policy.Fence(), now.indexes)
 		}
 		s.audience.Store(audiences[key])
 		s.mu.Unlock()
@@ -165,7 +171,8 @@ func (s *Session) withdraw() {
 		lost := !slices.Contains(s.rights.Load().PBXs, v.Name())
 		v.stream.Withdraw(func(a *ami.Action) bool {
 			// What is to be set now was not when it was accepted.
-			return lost || policy.Set(a) != a || !mayAt(policy, &v, a, ami.FoldName(a.Name())).Allowed()
+			return lost || policy.Set(a) != a || !mayAt(policy, &v, a, ami.FoldName(a.Name())).Allowed() ||
+				leads(policy, v.pbx, a)
 		})
 	}
 }

@@ -131,7 +131,7 @@ func (s *Session) owner(a *ami.Action, name string) (owner *view, refusal string
 		}
 		asked = true
 		for i := range s.views {
-			owners[i] = owners[i] || s.views[i].Names().Has(n.kind, value)
+			owners[i] = owners[i] || s.views[i].Names().Has(n.kind, value) && s.knowsName(s.views[i].pbx, n.kind, value)
 		}
 	}
 	if !asked {

@@ -14,6 +14,7 @@ import (
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
 // This file raises Asterisk's security events for what happens at the proxy: the
@@ -117,7 +118,7 @@ func (s *Session) raise(e securityEvent, account string, details ...string) {
 	frame := s.appendSecurity(nil, e, time.Now(), account, details)
 	s.srv.raising.Lock()
 	defer s.srv.raising.Unlock()
-	own.handOut(&backend.Event{Frame: frame, Class: ami.ClassSecurity}, "")
+	own.handOut(&backend.Event{Frame: frame, Class: ami.ClassSecurity}, "", fence.Sight{}, nil)
 }
 
 // appendSecurity builds an event in the order of Asterisk's.

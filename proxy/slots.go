@@ -9,6 +9,7 @@ import (
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
 // holdTime is how long an event waits at most for the answer to an action that
@@ -104,7 +105,8 @@ type event struct {
 	source int // source.index; noPBX: the proxy itself
 	class  ami.Class
 	frame  []byte
-	passed *audience // whose filters let it through
+	passed *audience // which it was let through to
+	sight  fence.Sight
 }
 
 // heldEvent is an event that came while an action was under way that may have
@@ -377,8 +379,9 @@ func (s *Session) releaseOld() {
 }
 
 // answered returns what to do with the answer of a PBX.
-func (s *Session) answered(sl *slot, p *pbx, id string) func(backend.Answer) {
+func (s *Session) answered(sl *slot, p *pbx, action, id string, hidden []hiding) func(backend.Answer) {
 	return func(a backend.Answer) {
+		a = s.confine(p, action, id, hidden, a)
 		switch {
 		case a.Err == nil:
 			s.fill(sl, a.Bytes, a.More...)

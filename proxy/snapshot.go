@@ -5,6 +5,7 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
 	"github.com/amiproxy/amiproxy/config"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
 // snapshot is what depends on the configuration and comes anew with it. It is
@@ -56,6 +57,8 @@ type plan struct {
 	settings       []*backend.Settings // those that kept are to have
 	// narrowed are the sessions that have lost rights by it.
 	narrowed []*Session
+	// then is what is to be done once it is in use.
+	then []func()
 }
 
 // plan prepares a configuration. The PBXes that are in the one before, if there
@@ -76,11 +79,13 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 			}
 			next.kept, next.settings = append(next.kept, p), append(next.settings, settings)
 		} else {
-			p = &pbx{source: source{srv: srv, index: n.indexes}}
+			p = &pbx{source: source{srv: srv, index: n.indexes}, calls: fence.New(maxCalls)}
 			var err error
 			if p.Backend, err = backend.New(options, p, srv.log); err != nil {
 				return nil, err
 			}
+			p.house = p.NewStream(nil)
+			p.setTenants(cfg.Tenants)
 			next.added = append(next.added, p)
 			n.indexes++
 		}
@@ -96,7 +101,7 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 		if u.Policy.HashWork() > n.decoy.HashWork() {
 			n.decoy = u.Policy.Decoy()
 		}
-		n.audiences[u] = newAudience(u.Policy.Filters(), n.indexes)
+		n.audiences[u] = newAudience(u.Policy.Filters(), u.Policy.Fence(), n.indexes)
 	}
 	for _, name := range cfg.General.DisabledEvents {
 		if n.unwanted == nil {

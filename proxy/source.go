@@ -6,6 +6,7 @@ import (
 
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
 // source is where events come from, a PBX or the proxy itself, and the sessions
@@ -53,17 +54,23 @@ func (src *source) isSeen() bool {
 // handOut gives an event to every session that may see it: the same bytes to all
 // who are to get the same. server is the PBX that it is from, empty if it is
 // the proxy's own.
-func (src *source) handOut(e *backend.Event, server string) {
+//
+// sight says which tenants see it; introduces is not nil if it is of the past, and
+// for those who only now come to see what it is of.
+func (src *source) handOut(e *backend.Event, server string, sight fence.Sight, introduces *fence.Introduction) {
 	now := src.srv.now()
 	if now.disables(e.Frame) {
 		return
 	}
 	src.events++
-	v := variants{from: src, server: server, event: e, number: src.events, original: e.Frame}
+	v := variants{
+		from: src, server: server, event: e, number: src.events, original: e.Frame,
+		sight: sight, introduces: introduces,
+	}
 	if now.config.General.TimestampEvents {
 		v.original = stamped(e.Frame, time.Now())
 	}
-	out := event{source: src.index, class: e.Class}
+	out := event{source: src.index, class: e.Class, sight: sight}
 	src.mu.RLock()
 	defer src.mu.RUnlock()
 	for _, s := range src.sessions {
@@ -89,7 +96,11 @@ type variants struct {
 	event    *backend.Event
 	number   uint64
 	original ami.Frame
-	frames   [2][2][]byte
+	// sight is who sees it, for those with a fence; introduces is not nil if it
+	// is for those only who come to see more.
+	sight      fence.Sight
+	introduces *fence.Introduction
+	frames     [2][2][]byte
 }
 
 func (v *variants) frame(tagged, named bool) []byte {

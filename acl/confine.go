@@ -1,0 +1,238 @@
+package acl
+
+import (
+	"strings"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// Grounds is what there is on a PBX, and whose it is. Tenants are named in lower
+// case; what is not there is nobody's.
+type Grounds interface {
+	// Channel says which tenants see a channel, by its name or Uniqueid.
+	Channel(name string) []string
+	// Bridge says which tenants see a bridge, by its BridgeUniqueid.
+	Bridge(id string) []string
+	// Thing says which tenants have a thing.
+	Thing(m Mark, name string) []string
+	// MayDial reports whether a dial string leads to one of some tenants.
+	MayDial(dial string, tenants []string) bool
+}
+
+// bound is what a header of an action may hold of a user with a fence.
+type bound struct {
+	header string
+	kind   boundKind
+	mark   Mark // of things
+	prefix string
+}
+
+type boundKind uint8
+
+const (
+	// What names something outside does what it does when there is no such thing.
+	aChannel boundKind = iota
+	aBridge
+	aThing
+
+	// What would do something even so is refused.
+	toThing    // leads to a toContext, account or mailbox
+	toDial     // is dialled
+	readsOwn   // variables, to be read, of the channel itself
+	writesOwn  // one that is set
+	notPattern // a channel, and none by a regular expression
+	given      // without it the action is about more than the fence
+	absent     // with it, it may be
+	literally  // only if a rule names the action
+)
+
+func channels(headers ...string) (all []bound) {
+	for _, h := range headers {
+		all = append(all, bound{header: h, kind: aChannel})
+	}
+	return all
+}
+
+var (
+	byChannel  = channels("Channel")
+	noHeaders  = []bound{}
+	queueIn    = bound{"Queue", aThing, ByQueue, ""}
+	conference = bound{"Conference", aThing, ByConference, ""}
+	mailbox    = []bound{{"Mailbox", aThing, ByMailbox, ""}}
+	endpoint   = []bound{{"Endpoint", aThing, ByDevice, "PJSIP/"}}
+	toContext  = bound{"Context", toThing, ByContext, ""}
+	noGlobals  = bound{header: "Channel", kind: given}
+	hangs      = []bound{{header: "Channel", kind: notPattern}}
+	member     = []bound{queueIn, {header: "Queue", kind: given}}
+	moderates  = append(channels("Channel"), conference)
+)
+
+// fenced are the actions that a user with a fence may send, by their names in
+// lower case, with what they may be about. Others name nothing that is known to
+// be somebody's, and tell or change something.
+var fenced = map[string][]bound{
+	// Lists, of which the items are left out that are not within.
+	"bridgelist": noHeaders, "confbridgelist": noHeaders, "confbridgelistrooms": noHeaders, "coreshowchannels": noHeaders,
+	"devicestatelist": noHeaders, "extensionstatelist": noHeaders, "meetmelist": noHeaders, "meetmelistrooms": noHeaders,
+	"mwiget": noHeaders, "parkedcalls": noHeaders, "parkinglots": noHeaders, "pjsipshowaors": noHeaders,
+	"pjsipshowcontacts": noHeaders, "pjsipshowendpoints": noHeaders, "queuestatus": noHeaders, "queuesummary": noHeaders,
+	"bridgeinfo": {{header: "BridgeUniqueid", kind: aBridge}}, "coreshowchannelmap": byChannel,
+	"status": append(channels("Channel"), bound{header: "Variables", kind: readsOwn}),
+
+	"absolutetimeout": byChannel, "cancelatxfer": byChannel, "changemonitor": byChannel, "controlplayback": byChannel,
+	"localoptimizeaway": byChannel, "mixmonitormute": byChannel, "monitor": byChannel, "muteaudio": byChannel,
+	"pausemonitor": byChannel, "playdtmf": byChannel, "playmf": byChannel, "sendflash": byChannel, "sendtext": byChannel,
+	"setcdruserfield": byChannel, "stopmixmonitor": byChannel, "stopmonitor": byChannel, "unpausemonitor": byChannel,
+	"agi":    append(channels("Channel"), bound{kind: literally}),
+	"atxfer": append(channels("Channel"), toContext), "blindtransfer": append(channels("Channel"), toContext),
+	"bridge":        channels("Channel1", "Channel2"),
+	"bridgedestroy": {{header: "BridgeUniqueid", kind: aBridge}},
+	"bridgekick":    append(channels("Channel"), bound{header: "BridgeUniqueid", kind: aBridge}),
+	"getvar":        append(channels("Channel"), noGlobals, bound{header: "Variable", kind: readsOwn}),
+	"hangup":        hangs, "pjsiphangup": hangs,
+	"mixmonitor": append(channels("Channel"), bound{header: "Command", kind: absent}),
+	"originate": {
+		{header: "Channel", kind: toDial}, toContext, {header: "Account", kind: toThing, mark: ByAccountCode},
+		{header: "Application", kind: absent}, {header: "PreDialGoSub", kind: absent},
+	},
+	"park": append(channels("Channel", "Channel2", "TimeoutChannel", "AnnounceChannel"), bound{"Parkinglot", aThing, ByParkingLot, ""}),
+	"redirect": append(channels("Channel", "ExtraChannel"), toContext,
+		bound{"ExtraContext", toThing, ByContext, ""}),
+	"setvar": append(channels("Channel"), noGlobals, bound{header: "Variable", kind: writesOwn}),
+
+	"queueadd": {queueIn, {header: "Interface", kind: toDial}}, "queueremove": {queueIn}, "queuelog": {queueIn},
+	"queuememberringinuse": member, "queuepause": member, "queuepenalty": member, "queuereset": member,
+	"queuechangeprioritycaller": append(channels("Caller"), queueIn), "queuewithdrawcaller": append(channels("Caller"), queueIn),
+
+	"confbridgekick": moderates, "confbridgelock": moderates, "confbridgemute": moderates, "confbridgesetsinglevideosrc": moderates,
+	"confbridgestartrecord": moderates, "confbridgestoprecord": moderates, "confbridgeunlock": moderates, "confbridgeunmute": moderates,
+	"meetmemute": {{"Meetme", aThing, ByConference, ""}}, "meetmeunmute": {{"Meetme", aThing, ByConference, ""}},
+
+	"extensionstate": {{"Context", aThing, ByContext, ""}},
+	"mailboxcount":   mailbox, "mailboxstatus": mailbox,
+	"mwidelete": {{"Mailbox", toThing, ByMailbox, ""}, {header: "Mailbox", kind: given}}, "mwiupdate": {{"Mailbox", toThing, ByMailbox, ""}},
+	"pjsipqualify": endpoint, "pjsipshowendpoint": endpoint,
+}
+
+// Confine says whether a user with a fence may send an action to a PBX, after
+// [Policy.May]. hide are the headers that name what is outside the fence:
+// the action is to be sent with names of nothing in their place, so that the answer is that
+// of Asterisk to who asks for what is not there.
+//
+// An action that cannot be confined is refused, unless a rule of the user names
+// it literally; so are headers that lead out of the fence.
+func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
+	if p.fence == nil {
+		return v, nil
+	}
+	bounds, ok := fenced[ami.FoldName(a.Name())]
+	named := p.Names(a.Name())
+	if !ok && !named {
+		return refused("tenant: the action cannot be confined, and no allowaction names it"), nil
+	}
+	for _, b := range bounds {
+		value := a.Get(b.header)
+		switch inside := p.fence.inside(b, value, on); {
+		case inside:
+		case b.kind < toThing:
+			hide = append(hide, b.header)
+		case named && b.kind != readsOwn && b.kind != writesOwn && b.kind != given && b.kind != notPattern:
+		case b.kind == notPattern && !strings.HasPrefix(value, "/"):
+			hide = append(hide, b.header)
+		default:
+			return refused("tenant: " + b.header + " leads out of the fence"), nil
+		}
+	}
+	return v, hide
+}
+
+// confines reports whether no action of that name gets through the fence.
+func (p *Policy) confines(name string) bool {
+	if p.fence == nil {
+		return false
+	}
+	if info, ok := ami.LookupAction(name); ok && (info.Kind == ami.KindSession || info.Name == "ListCommands") {
+		return false // the proxy answers it
+	}
+	bounds, ok := fenced[ami.FoldName(name)]
+	for _, b := range bounds {
+		ok = ok && b.kind != literally
+	}
+	return !ok && !p.Names(name)
+}
+
+// Lists reports whether the answer to an action is a list of which the items are
+// to be judged one by one.
+func (f *Fence) Lists(action string) bool {
+	info, _ := ami.LookupAction(action)
+	_, ok := fenced[ami.FoldName(action)]
+	return f != nil && ok && (info.Kind == ami.KindList || info.Name == "CoreShowChannelMap")
+}
+
+func (f *Fence) inside(b bound, value string, on Grounds) bool {
+	switch b.kind {
+	case given:
+		return value != ""
+	case absent:
+		return value == ""
+	case literally:
+		return false
+	}
+	if value == "" {
+		return true
+	}
+	switch b.kind {
+	case aChannel:
+		return f.Within(on.Channel(value)) || b.header == "Channel" && everybody(value)
+	case notPattern:
+		return value[0] != '/' && f.Within(on.Channel(value))
+	case aBridge:
+		return f.Within(on.Bridge(value))
+	case aThing, toThing:
+		return f.Within(on.Thing(b.mark, b.prefix+value))
+	case toDial:
+		return on.MayDial(value, f.tenants)
+	case readsOwn:
+		return onlyFunctions(value, ownReads)
+	}
+	return onlyFunctions(value, ownWrites)
+}
+
+// everybody reports whether the channel is that of ConfbridgeKick, Mute and
+// Unmute for all who are in the conference. No channel has such a name.
+func everybody(channel string) bool {
+	switch channel {
+	case "all", "admin", "participants":
+		return true
+	}
+	return false
+}
+
+// The functions that tell of, or change, nothing but their channel. Others tell
+// of other channels (IMPORT, CHANNELS, SHARED), of the PBX (GLOBAL, DB, HINT), or
+// send the channel where the fence is not asked (CHANNEL(after_bridge_goto)).
+var (
+	ownReads  = []string{"CALLERID", "CDR", "CHANNEL", "CONNECTEDLINE", "PJSIP_HEADER", "REDIRECTING", "SIP_HEADER", "TIMEOUT", "VOLUME"}
+	ownWrites = []string{"CALLERID", "CDR", "CHANNEL(language)", "CHANNEL(musicclass)", "CHANNEL(userfield)", "CONNECTEDLINE", "REDIRECTING", "TIMEOUT", "VOLUME"}
+)
+
+// onlyFunctions reports whether a list of variables calls no function but some.
+func onlyFunctions(variables string, allowed []string) bool {
+	for rest := variables; ; {
+		i := strings.IndexByte(rest, '(')
+		if i < 0 {
+			return true
+		}
+		ok := false
+		for _, f := range allowed {
+			name, argument, _ := strings.Cut(f, "(")
+			before := rest[:i]
+			ok = ok || strings.HasPrefix(rest[i+1:], argument) && strings.HasSuffix(before, name) &&
+				(len(before) == len(name) || before[len(before)-len(name)-1] == ',')
+		}
+		if !ok {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+}

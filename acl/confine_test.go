@@ -1,0 +1,257 @@
+package acl
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
+
+// grounds is a PBX on which all that has acme in its name is acme's, and the rest
+// beta's.
+type grounds struct{ acme *Tenant }
+
+func (grounds) whose(name string) []string {
+	if strings.Contains(name, "acme") {
+		return []string{"acme"}
+	}
+	return []string{"beta"}
+}
+
+func (g grounds) Channel(name string) []string       { return g.whose(name) }
+func (g grounds) Bridge(id string) []string          { return g.whose(id) }
+func (g grounds) Thing(_ Mark, name string) []string { return g.whose(name) }
+func (g grounds) MayDial(dial string, _ []string) bool {
+	return g.acme.MayDial(dial)
+}
+
+func acmeTenant(t testing.TB) *Tenant {
+	tenant := NewTenant("Acme")
+	for m, line := range map[Mark]string{ByContext: "acme-*, default", ByChannel: "PJSIP/acme-*"} {
+		if err := tenant.Add(m, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tenant
+}
+
+func acmePolicy(t testing.TB, rules ...string) *Policy {
+	o := Options{Name: "u", Write: ami.ClassAll, Fence: NewFence([]string{"ACME"}, nil)}
+	if len(rules) > 0 {
+		o.Rules = &Rules{}
+		for _, line := range rules {
+			key, value, _ := strings.Cut(line, " = ")
+			if err := o.Rules.Add("f:1", key, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return New(o)
+}
+
+func TestConfine(t *testing.T) {
+	const no = "refused"
+	for _, c := range []struct{ action, want string }{
+		{"Hangup|Channel: PJSIP/acme-1", ""},
+		{"Hangup|Channel: PJSIP/2", "Channel"},
+		{"Hangup|Channel: /acme/", no},
+		{"Hangup", ""},
+		{"Hangup|channel: PJSIP/2|Channel: PJSIP/acme-1", "Channel"},
+		{"Bridge|Channel1: acme|Channel2: x", "Channel2"},
+		{"Bridge|Channel1: y|Channel2: x", "Channel1,Channel2"},
+		{"BridgeKick|BridgeUniqueid: b|Channel: acme", "BridgeUniqueid"},
+		{"Redirect|Channel: acme|Context: acme-in", ""},
+		{"Redirect|Channel: acme|Context: other", no},
+		{"Redirect|Channel: acme|ExtraChannel: x|ExtraContext: acme-in", "ExtraChannel"},
+		{"Redirect|Channel: acme|ExtraContext: other", no},
+		{"Getvar|Channel: acme|Variable: X", ""},
+		{"Getvar|Channel: acme|Variable: CALLERID(num)", ""},
+		{"Getvar|Channel: acme|Variable: IMPORT(x,Y)", no},
+		{"Getvar|Channel: acme|Variable: XCALLERID(num)", no},
+		{"Getvar|Channel: acme|Variable: callerid(num)", no},
+		{"Getvar|Variable: X", no},
+		{"Getvar|Channel: |Channel: acme|Variable: X", no},
+		{"Status|Channel: acme|Variables: A,CDR(dst),B", ""},
+		{"Status|Variables: A,CDR(dst),SHARED(x,y)", no},
+		{"Status|Variables: A,X-CDR(dst)", no},
+		{"Setvar|Channel: acme|Variable: CHANNEL(language)|Value: de", ""},
+		{"Setvar|Channel: acme|Variable: CHANNEL(after_bridge_goto)|Value: x", no},
+		{"Setvar|Channel: acme|Variable: CHANNEL(accountcode)|Value: x", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Exten: 1", ""},
+		{"Originate|Channel: Local/1@acme-in/n|Context: acme-in", ""},
+		{"Originate|Channel: Local/1|Context: acme-in", ""},
+		{"Originate|Channel: local/1@ACME-in|Context: acme-in", no},
+		{"Originate|Channel: Local/1@other|Context: acme-in", no},
+		{"Originate|Channel: Local/1@acme-in@other|Context: acme-in", no},
+		{"Originate|Channel: Local/1/n@acme-in|Context: acme-in", ""}, // default: what is behind the slash are options
+		{"Originate|Channel: Local/@acme-in|Context: acme-in", no},
+		{"Originate|Channel: PJSIP/acme-1&PJSIP/2|Context: acme-in", no},
+		{"Originate|Channel: PJSIP/2/sip:acme-1|Context: acme-in", no},
+		{"Originate|Channel: PJSIP/acme-1/sip:2@x|Context: acme-in", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: other", no},
+		{"Originate|Channel: PJSIP/acme-1|Application: ChanSpy|Data: x", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Account: other", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|PreDialGoSub: x", no},
+		{"QueueAdd|Queue: acme|Interface: PJSIP/acme-1", ""},
+		{"QueueAdd|Queue: other|Interface: PJSIP/acme-1", "Queue"},
+		{"QueueAdd|Queue: acme|Interface: PJSIP/2", no},
+		{"QueuePause|Interface: PJSIP/acme-1", no},
+		{"QueuePause|Queue: acme|Interface: PJSIP/2", ""},
+		{"QueueReset", no},
+		{"ConfbridgeKick|Conference: acme|Channel: all", ""},
+		{"ConfbridgeKick|Conference: x|Channel: all", "Conference"},
+		{"MailboxCount|Mailbox: 1@x", "Mailbox"},
+		{"MWIUpdate|Mailbox: 1@x", no},
+		{"PJSIPShowEndpoint|Endpoint: acme-1", ""},
+		{"CoreShowChannels", ""},
+		{"Command|Command: core show channels", no},
+		{"DBGet|Family: acme", no}, {"GetConfig|Filename: acme", no}, {"AGI|Channel: acme|Command: EXEC", no},
+		{"UserEvent|UserEvent: acme", no}, {"Agents", no}, {"CoreStatus", no}, {"Nonsense", no},
+	} {
+		lines := strings.Split("Action: "+c.action, "|")
+		v, hide := acmePolicy(t).Confine(ami.NewAction(lines...), grounds{acmeTenant(t)})
+		got := strings.Join(hide, ",")
+		if !v.Allowed() {
+			got = no
+			if v.Refusal != denied || v.Reason == "" {
+				t.Errorf("%s: %+v", c.action, v)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.action, got, c.want)
+		}
+	}
+}
+
+// A rule that names an action lets it out of the fence where nothing else can
+// confine it; what names things outside, and functions that read them, stay inside.
+func TestConfineNamed(t *testing.T) {
+	p := acmePolicy(t, "allowaction = Command, Originate, Redirect, Getvar, AGI, H*, Q*")
+	for action, want := range map[string]string{
+		"Command|Command: core show channels":              "",
+		"Originate|Channel: PJSIP/2|Application: Playback": "",
+		"Redirect|Channel: PJSIP/2|Context: other":         "Channel",
+		"Getvar|Channel: acme|Variable: IMPORT(x,Y)":       "refused",
+		"Getvar|Variable: X":                               "refused",
+		"AGI|Channel: x":                                   "Channel",
+		"Hangup|Channel: /x/":                              "refused",
+		"QueueRule":                                        "refused",
+		"DBGet":                                            "refused",
+	} {
+		v, hide := p.Confine(ami.NewAction(strings.Split("Action: "+action, "|")...), grounds{acmeTenant(t)})
+		got := strings.Join(hide, ",")
+		if !v.Allowed() {
+			got = "refused"
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", action, got, want)
+		}
+	}
+	for name, want := range map[string]bool{"Command": true, "Hangup": true, "DBGet": false, "AGI": true, "QueueRule": false, "Login": true, "ListCommands": true} {
+		if got := p.MayList(name, ami.ClassSystem); got != want {
+			t.Errorf("ListCommands shows %s: %v", name, got)
+		}
+	}
+	if acmePolicy(t).MayList("AGI", ami.ClassAGI) {
+		t.Error("ListCommands shows AGI")
+	}
+}
+
+func TestNoFence(t *testing.T) {
+	v, hide := New(Options{}).Confine(ami.NewAction("Action: Command"), nil)
+	if !v.Allowed() || len(hide) > 0 {
+		t.Error(v, hide)
+	}
+}
+
+// Every action of the table exists, and every bound is of a header.
+func TestFencedTable(t *testing.T) {
+	for name, bounds := range fenced {
+		if info, ok := ami.LookupAction(name); !ok || ami.FoldName(info.Name) != name {
+			t.Errorf("there is no action %s", name)
+		}
+		for _, b := range bounds {
+			if (b.header == "") != (b.kind == literally) {
+				t.Errorf("%s: %+v", name, b)
+			}
+		}
+	}
+}
+
+func eventFrame(lines ...string) ami.Frame {
+	return ami.Frame(strings.Join(lines, "\r\n") + "\r\n\r\n")
+}
+
+func TestFenceLets(t *testing.T) {
+	with := func(event, condition string) EventRule {
+		r, err := LetEventWith(event, condition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	f := NewFence([]string{"a"}, []EventRule{
+		LetEvent("PeerStatus"), with("PeerStatus", "Peer: PJSIP/acme-* | PJSIP/shared"), with("PeerStatus", "ChannelType: PJSIP"), LetEvent("Reload"),
+	})
+	for _, c := range []struct {
+		want  bool
+		lines []string
+	}{
+		{true, []string{"Event: PeerStatus", "Peer: PJSIP/acme-1", "ChannelType: PJSIP"}},
+		{true, []string{"Event: PeerStatus", "Peer: PJSIP/shared", "ChannelType: PJSIP"}},
+		{false, []string{"Event: PeerStatus", "Peer: PJSIP/acme-1"}},
+		{false, []string{"Event: PeerStatus", "Peer: PJSIP/other", "Peer: PJSIP/acme-1", "ChannelType: PJSIP"}},
+		{false, []string{"Event: peerstatus", "Peer: PJSIP/acme-1", "ChannelType: PJSIP"}},
+		{true, []string{"Event: Reload"}},
+		{true, []string{"Event: FullyBooted"}},
+		{false, []string{"Event: Load"}},
+	} {
+		if got := f.Lets(eventFrame(c.lines...)); got != c.want {
+			t.Errorf("%q: %v", c.lines, got)
+		}
+	}
+}
+
+func TestFenceAnd(t *testing.T) {
+	rule, _ := LetEventWith("A", "X: 1")
+	f := NewFence([]string{"a", "b"}, []EventRule{LetEvent("A"), LetEvent("B")})
+	same := NewFence([]string{"B", "A"}, []EventRule{LetEvent("A"), LetEvent("B")})
+	if f.And(nil) != f || (*Fence)(nil).And(f) != f || f.And(same) != f || f.And(NewFence([]string{"a", "b", "c"}, same.events)) != f {
+		t.Error("a fence that confines no more makes another")
+	}
+	g := f.And(NewFence([]string{"b", "c"}, []EventRule{LetEvent("A"), rule, LetEvent("C")}))
+	if got := g.Tenants(); !slices.Equal(got, []string{"b"}) {
+		t.Error(got)
+	}
+	for want, lines := range map[bool][]string{true: {"Event: A", "X: 1"}, false: {"Event: A", "X: 2"}} {
+		if g.Lets(eventFrame(lines...)) != want {
+			t.Errorf("%q", lines)
+		}
+	}
+	for _, name := range []string{"B", "C"} {
+		if g.Lets(eventFrame("Event: " + name)) {
+			t.Error(name)
+		}
+	}
+	if again := g.And(f); again != g {
+		t.Error("narrowed again by the same")
+	}
+}
+
+func TestTenantHas(t *testing.T) {
+	tenant := NewTenant("a", "East")
+	for _, bad := range []string{"", "none", "a,", "a\x01", "*|b"} {
+		if tenant.Add(ByQueue, bad) == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	if err := tenant.Add(ByQueue, "a-* , b"); err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]bool{"a-x": true, "b": true, "": false, "a": false, "a-x/y": false, "c": false} {
+		if tenant.Has(ByQueue, value) != want || tenant.Has(ByContext, value) {
+			t.Errorf("%q", value)
+		}
+	}
+}
