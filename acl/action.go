@@ -13,7 +13,8 @@ const denied = "Permission denied"
 // the newest Asterisk makes inside of some actions, on the values that Asterisk
 // will read, whether the PBX makes them too or not: d is where it keeps its
 // files. With hardening, control characters are refused as well: what is data
-// to one parser may be syntax to the next. Last come the user's rules, which no
+// to one parser may be syntax to the next; and so is what gives more than the
+// user's classes say (docs/manual/hardening.md). Last come the user's rules, which no
 // action that is the session's own needs.
 //
 // May does not look at faults ([ami.Action.Fault]), nor whether the action
@@ -30,6 +31,11 @@ func (p *Policy) May(a *ami.Action, authority ami.Class, d Directories) Verdict 
 	if info != nil {
 		if check, ok := checks[info.Name]; ok {
 			if v := check(a, p.write, d); !v.Allowed() {
+				return v
+			}
+		}
+		if p.hardening {
+			if v := harden(info.Name, a, p.write, d); !v.Allowed() {
 				return v
 			}
 		}
