@@ -89,6 +89,8 @@ type Options struct {
 	Users string
 	// General is appended to the [general] section of manager.conf.
 	General string
+	// Core is appended to the [options] section of asterisk.conf.
+	Core string
 	// Extensions is appended to extensions.conf; it starts in context agents.
 	Extensions string
 	// WebEnabled serves the manager interface over HTTP too, at HTTPAddr, and over

@@ -133,6 +133,7 @@ astlogdir => %[1]s/log
 	if p.o.SystemName != "" {
 		fmt.Fprintf(&b, "systemname = %s\n", p.o.SystemName)
 	}
+	b.WriteString(p.o.Core + "\n")
 	return b.String()
 }
 
