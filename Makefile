@@ -69,8 +69,10 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
-# Again and again under the race detector, without what starts processes.
+# Again and again under the race detector, without what starts processes; and what takes
+# long once in its long form.
 soak:
+	AMIPROXY_SOAK=1 go test -race -count 1 -timeout 20m -v -run '^TestBruteForce$$' ./proxy
 	go test -race -count $(SOAKCOUNT) -timeout 60m $$(go list ./... | grep -Ev '/test(/asterisk)?$$')
 
 clean:

@@ -41,6 +41,10 @@ type General struct {
 	AuthTimeout time.Duration
 	// AuthLimit is how many clients may be connected that have not logged in.
 	AuthLimit int
+	// AuthFailures is how many logins from one address may fail within AuthWindow
+	// before the address is locked out for AuthLockout; 0: it never is.
+	AuthFailures            int
+	AuthWindow, AuthLockout time.Duration
 
 	// DefaultPBX gets the actions of those who name no PBX; may be empty.
 	DefaultPBX string

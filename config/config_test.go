@@ -29,6 +29,7 @@ func TestDefaults(t *testing.T) {
 			TLSBindAddr:  loop(5039),
 			AuthTimeout:  30 * time.Second,
 			AuthLimit:    50,
+			AuthFailures: 10, AuthWindow: time.Minute, AuthLockout: time.Minute,
 			Challenge:    true,
 			QueueLimit:   4 << 20,
 			AnswerLimit:  64 << 20,
@@ -73,6 +74,9 @@ tlsbindaddr = 10.0.0.1:2
 authtimeout = 3s
 authlimit = 4
 httptimeout = 5
+authfailures = 5
+authwindow = 6
+authlockout = 7s
 allowmultiplelogin = no
 displayconnects = no
 brokeneventsaction = yes
@@ -153,6 +157,9 @@ compat = Command-Follows
 			TLSBindAddr:        netip.MustParseAddrPort("10.0.0.1:2"),
 			AuthTimeout:        3 * time.Second,
 			AuthLimit:          4,
+			AuthFailures:       5,
+			AuthWindow:         6 * time.Second,
+			AuthLockout:        7 * time.Second,
 			DefaultPBX:         "west",
 			Banner:             "Asterisk Call Manager/9.9.9",
 			BrokenEventsAction: true,

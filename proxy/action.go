@@ -16,6 +16,7 @@ const (
 	textDenied        = "Permission denied"
 	textInUse         = "Login Already In Use"
 	textUnknown       = "Invalid/unknown command: "
+	textFailed        = "Authentication failed"
 )
 
 // handle deals with one action, in the order of tests of manager.c:
@@ -51,7 +52,10 @@ func (s *Session) handle(a *ami.Action) bool {
 func (s *Session) handleStranger(a *ami.Action, name string) bool {
 	switch name {
 	case "login", "challenge":
-		if s.srv.inUse(a.Get("Username")) {
+		switch {
+		case s.lockedOut(a):
+			return s.settle(a, time.Now(), fateLockedOut)
+		case s.srv.inUse(a.Get("Username")):
 			return s.settle(a, time.Now(), fateInUse)
 		}
 	case "logoff":

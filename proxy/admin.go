@@ -118,7 +118,7 @@ func (srv *Server) population() (users, strangers int) {
 	for _, n := range srv.loggedIn {
 		users += n
 	}
-	return users, srv.unauthenticated
+	return users, len(srv.strangers)
 }
 
 // status is what ProxyStatus shows of a PBX.

@@ -146,8 +146,8 @@ func TestManyComeAndGo(t *testing.T) {
 	background.Wait()
 	w.awaitSessions(0)
 	w.srv.mu.Lock()
-	if w.srv.unauthenticated != 0 || len(w.srv.loggedIn) != 0 {
-		t.Errorf("%d strangers, users %v", w.srv.unauthenticated, w.srv.loggedIn)
+	if len(w.srv.strangers) != 0 || len(w.srv.loggedIn) != 0 {
+		t.Errorf("%d strangers, users %v", len(w.srv.strangers), w.srv.loggedIn)
 	}
 	w.srv.mu.Unlock()
 	for _, p := range w.srv.now().pbxs {

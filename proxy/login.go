@@ -33,6 +33,7 @@ const (
 	fateNoChallenge fate = "MD5 without a challenge or a key"
 	fateInUse       fate = "already in use"
 	fateBusy        fate = "too many logins at once"
+	fateLockedOut   fate = "locked out"
 )
 
 // login is the action Login (manager.c: action_login, authenticate).
@@ -61,9 +62,18 @@ func (s *Session) settle(a *ami.Action, came time.Time, f fate) bool {
 	case fateInUse:
 		s.logRefused(zap.InfoLevel, a, f)
 		return s.refuseLogin(a, came, textInUse, reasonLoginInUse)
+	case fateLockedOut: // at once, so that it holds nothing
+		s.logRefused(zap.DebugLevel, a, f)
+		s.refuse(a, textFailed)
+		s.endWith(reasonLockedOut)
+		return false
+	case fateBusy:
+		s.logRefused(zap.WarnLevel, a, f)
+		return s.refuseLogin(a, came, textFailed, reasonLoginFailed)
 	}
 	s.logRefused(zap.WarnLevel, a, f)
-	return s.refuseLogin(a, came, "Authentication failed", reasonLoginFailed)
+	s.strike(a)
+	return s.refuseLogin(a, came, textFailed, reasonLoginFailed)
 }
 
 // logRefused tells of a refused login. What the client wrote comes last, so that
@@ -105,6 +115,7 @@ func (s *Session) become(a *ami.Action, now *snapshot, user *config.User) fate {
 	s.log = s.log.With(zap.String("user", username))
 	s.raw.SetReadDeadline(time.Time{})
 	s.keepEnd()
+	s.srv.lockouts.succeeded(s.remote.Addr(), username)
 	s.welcome(a, now)
 	return fateAccepted
 }
@@ -120,6 +131,8 @@ func (s *Session) judge(a *ami.Action, now *snapshot, user *config.User) fate {
 	admitted := policy.Admits(s.remote.Addr())
 	proof := s.checkProof(a, now, policy)
 	switch {
+	case proof == fateBusy || proof == fateLockedOut:
+		return proof
 	case user == nil:
 		return fateNoUser
 	case !admitted:
@@ -134,20 +147,17 @@ func (s *Session) judge(a *ami.Action, now *snapshot, user *config.User) fate {
 // challenge.
 func (s *Session) checkProof(a *ami.Action, now *snapshot, policy *acl.Policy) fate {
 	var match acl.Match
-	wrong, checked := fateWrongSecret, true
+	var wrong fate
 	if key := a.Get("Key"); strings.EqualFold(a.Get("AuthType"), "MD5") {
 		match, wrong = policy.CheckKey(s.challenge, key), fateWrongKey
 		if s.challenge == "" || key == "" {
 			wrong = fateNoChallenge
 		}
 	} else {
-		match, checked = s.checkSecret(now, policy, a.Get("Secret"))
+		match, wrong = s.checkSecret(a, now, policy)
 	}
 	s.byOldSecret = match == acl.MatchOld
-	switch {
-	case !checked:
-		return fateBusy
-	case match == acl.NoMatch:
+	if match == acl.NoMatch {
 		return wrong
 	}
 	return fateAccepted
@@ -156,13 +166,14 @@ func (s *Session) checkProof(a *ami.Action, now *snapshot, policy *acl.Policy) f
 // hashWait is how long a login may wait for its turn to check a hash.
 const hashWait = 10 * time.Second
 
-// checkSecret compares the secret with those of the policy; false if there are
-// too many logins to do so. If some user's is hashed, a wrong one takes the time
-// of a check whosesoever it should be.
-func (s *Session) checkSecret(now *snapshot, policy *acl.Policy, secret string) (acl.Match, bool) {
+// checkSecret compares the secret with those of the policy, and says what is wrong
+// if it is none of them. If some user's is hashed, a wrong one takes the time of a
+// check whosesoever it should be.
+func (s *Session) checkSecret(a *ami.Action, now *snapshot, policy *acl.Policy) (acl.Match, fate) {
+	secret := a.Get("Secret")
 	if policy.HashWork() == 0 {
 		if match := policy.CheckSecret(secret); match != acl.NoMatch || now.decoy.HashWork() == 0 {
-			return match, true
+			return match, fateWrongSecret
 		}
 		policy = now.decoy
 	}
@@ -171,11 +182,34 @@ func (s *Session) checkSecret(now *snapshot, policy *acl.Policy, secret string) 
 	select {
 	case s.srv.hashing <- struct{}{}:
 		defer func() { <-s.srv.hashing }()
-		return policy.CheckSecret(secret), true
+		if s.lockedOut(a) { // by those whose turn was before
+			return acl.NoMatch, fateLockedOut
+		}
+		match := policy.CheckSecret(secret)
+		if match == acl.NoMatch {
+			s.strike(a) // before the next one's turn
+		}
+		return match, fateWrongSecret
 	case <-timeout.C:
 	case <-s.gone:
 	}
-	return acl.NoMatch, false
+	return acl.NoMatch, fateBusy
+}
+
+// strike counts the session's login as failed, once.
+func (s *Session) strike(a *ami.Action) {
+	if s.struck {
+		return
+	}
+	s.struck = true
+	if fields := s.srv.lockouts.failed(s.remote.Addr(), a.Get("Username"), s.srv.general()); fields != nil {
+		s.srv.log.Warn("locked out after too many refused logins", fields...)
+	}
+}
+
+// lockedOut reports whether the user cannot log in from the client's address now.
+func (s *Session) lockedOut(a *ami.Action) bool {
+	return s.srv.lockouts.refusesUser(s.remote.Addr(), a.Get("Username"), s.srv.general())
 }
 
 // welcome answers a login that succeeded, and opens the session to events.

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -40,6 +42,8 @@ type Server struct {
 	// takes a processor and some memory.
 	hashing chan struct{}
 
+	lockouts *lockouts
+
 	certificate *certificate // of the TLS listener, nil if there is none
 
 	// own is the proxy itself as a source of events, for the sessions that may
@@ -68,10 +72,11 @@ type Server struct {
 	// sessions are all connected clients.
 	sessions map[*Session]struct{}
 	// loggedIn counts sessions by the user's name in lower case.
-	loggedIn        map[string]int
-	unauthenticated int
-	closing         bool
-	lastID          uint64
+	loggedIn map[string]int
+	// strangers are the sessions that count for authlimit.
+	strangers map[*Session]struct{}
+	closing   bool
+	lastID    uint64
 }
 
 // maxHashing is how many hashed secrets are checked at once at most: with fewer
@@ -83,12 +88,14 @@ const maxHashing = 4
 // a file that the configuration names cannot be used.
 func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 	srv := &Server{
-		fixed:    cfg.General,
-		log:      log,
-		total:    queue.Total{Limit: cfg.General.TotalLimit},
-		sessions: make(map[*Session]struct{}),
-		loggedIn: make(map[string]int),
-		hashing:  make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), maxHashing)),
+		fixed:     cfg.General,
+		log:       log,
+		total:     queue.Total{Limit: cfg.General.TotalLimit},
+		sessions:  make(map[*Session]struct{}),
+		loggedIn:  make(map[string]int),
+		strangers: make(map[*Session]struct{}),
+		lockouts:  newLockouts(),
+		hashing:   make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), maxHashing)),
 	}
 	srv.own = source{srv: srv, index: noPBX}
 	srv.context, srv.stop = context.WithCancel(context.Background())
@@ -225,22 +232,72 @@ func olderVersion(a, b string) bool {
 var errClosing = errors.New("proxy: server is closing")
 
 // enter counts a new client in, unless too many wait to log in already
-// (authlimit).
+// (authlimit), or nobody may from where it is.
+//
+// If there are too many, one whose address stands worse gives its place up: so
+// who guesses secrets, or only sits there, keeps out nobody whom the proxy knows.
 func (srv *Server) enter(s *Session) (id uint64, err error) {
+	if srv.lockouts.refuses(s.remote.Addr(), srv.general()) {
+		return 0, errLockedOut
+	}
+	id, err = srv.tryEnter(s)
+	if err == errAuthLimit {
+		if other := srv.yielding(s); other != nil {
+			other.abort(reasonAuthLimit)
+			id, err = srv.tryEnter(s)
+		}
+	}
+	return id, err
+}
+
+func (srv *Server) tryEnter(s *Session) (id uint64, err error) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.closing {
 		return 0, errClosing
 	}
-	if srv.unauthenticated >= srv.general().AuthLimit {
+	if len(srv.strangers) >= srv.general().AuthLimit {
 		return 0, errAuthLimit
 	}
-	srv.unauthenticated++
+	srv.strangers[s] = struct{}{}
 	s.counts = asStranger
 	srv.sessions[s] = struct{}{}
 	srv.lastID++
 	s.id = srv.lastID
 	return s.id, nil
+}
+
+// yielding is the client that is to give its place to a new one, nil if all have
+// the same right to theirs: of the address that stands worst, or of those that
+// stand as badly holds most places, the one that came first. It looks at some of
+// them only, if there are many.
+func (srv *Server) yielding(s *Session) (worst *Session) {
+	const most = 256
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	places := make(map[netip.Addr]int)
+	var some []*Session
+	for other := range srv.strangers { // in any order
+		if some = append(some, other); len(some) == most {
+			break
+		}
+	}
+	for _, other := range some {
+		places[origin(other.remote.Addr())]++
+	}
+	standing := func(s *Session) (int, int) {
+		a := s.remote.Addr()
+		return srv.lockouts.standing(a, srv.general()), places[origin(a)]
+	}
+	places[origin(s.remote.Addr())]++ // the one that it would have
+	bad, held := standing(s)
+	for _, other := range some {
+		b, h := standing(other)
+		if c := cmp.Or(cmp.Compare(b, bad), cmp.Compare(h, held)); c > 0 || c == 0 && worst != nil && other.id < worst.id {
+			worst, bad, held = other, b, h
+		}
+	}
+	return worst
 }
 
 func (srv *Server) isClosing() bool {
@@ -265,7 +322,7 @@ func (srv *Server) uncount(s *Session) {
 	defer srv.mu.Unlock()
 	switch s.counts {
 	case asStranger:
-		srv.unauthenticated--
+		delete(srv.strangers, s)
 	case asUser:
 		if srv.loggedIn[s.countedName]--; srv.loggedIn[s.countedName] == 0 {
 			delete(srv.loggedIn, s.countedName)
@@ -291,7 +348,7 @@ func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 		return false
 	}
 	if s.counts == asStranger { // else it was cut meanwhile
-		srv.unauthenticated--
+		delete(srv.strangers, s)
 		srv.loggedIn[name]++
 		s.counts, s.countedName = asUser, name
 		s.username = username

@@ -40,6 +40,7 @@ const (
 	reasonAuthLimit    reason = "authlimit"
 	reasonLoginFailed  reason = "login failed"
 	reasonLoginInUse   reason = "login already in use"
+	reasonLockedOut    reason = "locked out"
 	reasonHandshake    reason = "TLS handshake failed"
 	reasonSlowClient   reason = "slow client: queuelimit"
 	reasonAnswerLimit  reason = "slow client: answerlimit"
@@ -53,7 +54,10 @@ const (
 	reasonShutdown     reason = "shutdown"
 )
 
-var errAuthLimit = errors.New(string(reasonAuthLimit))
+var (
+	errAuthLimit = errors.New(string(reasonAuthLimit))
+	errLockedOut = errors.New(string(reasonLockedOut))
+)
 
 // Session is our end of one client.
 type Session struct {
@@ -79,9 +83,11 @@ type Session struct {
 	user      *config.User // as it was at the login; nil: not logged in
 	// byOldSecret says that the client knows an old secret of the user only.
 	byOldSecret bool
-	loggedIn    time.Time // when it logged in
-	saw         []view    // the PBXes it saw at the login, in file order
-	tagged      bool      // frames of a PBX carry Server: it saw more than one
+	// struck says that its login has failed and was counted.
+	struck   bool
+	loggedIn time.Time // when it logged in
+	saw      []view    // the PBXes it saw at the login, in file order
+	tagged   bool      // frames of a PBX carry Server: it saw more than one
 	// answerLimit bounds the answers that wait for the client.
 	answerLimit int64
 	// views are those of saw that it still sees: always owned by the reader.
@@ -135,8 +141,11 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	id, err := srv.enter(s)
 	s.log = srv.log.With(zap.Uint64("session", id), zap.Stringer("remote", s.remote))
 	if err != nil {
-		if err == errAuthLimit {
+		switch err {
+		case errAuthLimit:
 			s.log.Warn("client refused", zap.String("reason", err.Error()))
+		case errLockedOut: // the log has told already
+			s.log.Debug("client refused", zap.String("reason", err.Error()))
 		}
 		return
 	}

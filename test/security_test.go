@@ -110,7 +110,7 @@ func TestSecurityEventsAreThoseOfAsterisk(t *testing.T) {
 func securityProxy(t *testing.T, p *asterisk.PBX) (plain, secure string) {
 	t.Helper()
 	cfg, err := config.Loader{}.Parse("amiproxy.conf", fmt.Appendf(nil,
-		"[general]\ntlsenable = yes\ntlscertfile = %s\n[pbx:pbx]\n%s\nusername = %s\nsecret = %s\n%s",
+		"[general]\nauthfailures = 0\ntlsenable = yes\ntlscertfile = %s\n[pbx:pbx]\n%s\nusername = %s\nsecret = %s\n%s",
 		filepath.Join(filepath.Dir(p.CertFile()), "tls.pem"), hostPort(p.Addr()), asterisk.ProxyUser, asterisk.ProxySecret, securityUsers))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/test/amiclient"
+)
+
+// dialFrom connects from one of the addresses of this machine.
+func dialFrom(address, to string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 20 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	return d.Dial("tcp", to)
+}
+
+// gauge remembers how large the program was.
+type gauge struct {
+	goroutines int
+	heap, sys  uint64
+}
+
+func (g *gauge) read() {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	g.goroutines = max(g.goroutines, runtime.NumGoroutine())
+	g.heap, g.sys = max(g.heap, m.HeapAlloc), max(g.sys, m.Sys)
+}
+
+// attack guesses secrets from an address until it has tried so often. Each tenth
+// connection says nothing for a while and keeps its place.
+func attack(address, to string, tries int, guessed *atomic.Int64) error {
+	var idle []net.Conn
+	defer func() {
+		for _, c := range idle {
+			c.Close()
+		}
+	}()
+	for i := range tries {
+		c, err := dialFrom(address, to)
+		if err != nil {
+			return err
+		}
+		if i%10 == 9 {
+			if idle = append(idle, c); len(idle) > 3 {
+				idle[0].Close()
+				idle = idle[1:]
+			}
+			continue
+		}
+		user := []string{"argon", "full", "root", "stars"}[i%4]
+		fmt.Fprintf(c, "Action: Login\r\nUsername: %s\r\nSecret: guess%d\r\n\r\n", user, i)
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		buf := make([]byte, 1000)
+		n := 0
+		for {
+			var more int
+			if more, err = c.Read(buf[n:]); err != nil {
+				break
+			}
+			n += more
+		}
+		c.Close()
+		if amiclient.Has(amiclient.Frame(buf[:n]), "Message: Authentication accepted") {
+			return fmt.Errorf("%s is in as %s", address, user)
+		}
+		guessed.Add(1)
+	}
+	return nil
+}
+
+// 50 addresses guess secrets: nobody gets in, those who know theirs do and in time,
+// also from one of these addresses, and neither memory nor goroutines grow with it.
+// make soak makes 10,000 guesses.
+func TestBruteForce(t *testing.T) {
+	tries, general := 600, "authfailures = 3"
+	if os.Getenv("AMIPROXY_SOAK") == "1" {
+		tries, general = 10_000, ""
+	}
+	const addresses = 50
+	w := newWorld(t, setup{users: hashedUsers, general: general})
+	shared := "127.0.1.1"
+	legitimate := func(address, user, secret string) time.Duration {
+		start := time.Now()
+		conn, err := dialFrom(address, w.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := amiclient.New(t, conn)
+		defer c.Close()
+		c.ReadBanner()
+		c.Login(user, secret, "Events: off")
+		c.Roundtrip()
+		return time.Since(start)
+	}
+	legitimate(shared, "full", "full-secret")
+
+	var before, peak gauge
+	runtime.GC()
+	before.read()
+	var attackers sync.WaitGroup
+	var guessed atomic.Int64
+	start := time.Now()
+	for i := range addresses {
+		attackers.Go(func() {
+			if err := attack(fmt.Sprintf("127.0.1.%d", i+1), w.addr(), tries/addresses, &guessed); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { attackers.Wait(); close(over) }()
+	var took []time.Duration
+	for i := 0; ; i++ {
+		took = append(took,
+			legitimate(fmt.Sprintf("127.0.2.%d", i%200+1), "argon", "password"),
+			legitimate(fmt.Sprintf("127.0.2.%d", i%200+1), "eastonly", "eastonly-secret"),
+			legitimate(shared, "full", "full-secret"))
+		peak.read()
+		select {
+		case <-over:
+		default:
+			continue
+		}
+		break
+	}
+	slices.Sort(took)
+	if slowest := took[len(took)-1]; slowest > 10*time.Second {
+		t.Errorf("the slowest login took %v", slowest)
+	}
+	refused := w.logs.FilterMessage("login refused").FilterLevelExact(zap.WarnLevel).Len()
+	if most := addresses * w.srv.general().AuthFailures * 3; refused > most {
+		t.Errorf("%d guesses were judged, at most %d should be", refused, most)
+	}
+	if grown := int64(peak.heap) - int64(before.heap); grown > 200<<20 {
+		t.Errorf("the heap has grown by %d MiB", grown>>20)
+	}
+	if grown := peak.goroutines - before.goroutines; grown > 10*addresses {
+		t.Errorf("%d goroutines more", grown)
+	}
+	t.Logf("%d guesses from %d addresses in %v, %d of them judged; %d logins of legitimate users, median %v, slowest %v; heap %d to %d MiB at most, %d MiB from the system, %d to %d goroutines",
+		guessed.Load(), addresses, time.Since(start).Round(time.Millisecond), refused,
+		len(took), took[len(took)/2].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond),
+		before.heap>>20, peak.heap>>20, peak.sys>>20, before.goroutines, peak.goroutines)
+}
