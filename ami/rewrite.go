@@ -10,7 +10,8 @@ type Rewrite struct {
 	// SKINNYlines runs into the next frame, for want of an empty line.)
 	ID, NewID string
 	// Server, if not empty, becomes the last header; any other Server line of
-	// an event is dropped, and so is an LF at the end of an error text.
+	// an event is dropped, also one with blanks around its name, and so is an LF
+	// at the end of an error text.
 	Server string
 }
 
@@ -63,7 +64,7 @@ func (r Rewrite) Append(dst []byte, f Frame) []byte {
 				dst = append(dst, r.NewID...)
 				from = i + len(line)
 			}
-		case c|0x20 == 's' && event && hasName(f[i:next], "server"):
+		case (c|0x20 == 's' || c <= ' ') && event && looksLikeServer(f[i:next]):
 			dst = append(dst, f[from:i]...)
 			from = next
 		default:
@@ -88,6 +89,13 @@ func isID(raw []byte, id string) bool {
 	line, _ := cutLine(raw)
 	v, ok := headerValue(line, "actionid")
 	return ok && string(v) == id
+}
+
+// looksLikeServer reports whether a client may take a line for a Server header:
+// many trim the names of headers, which Asterisk does not.
+func looksLikeServer(line []byte) bool {
+	name, _, ok := bytes.Cut(line, []byte(":"))
+	return ok && equalFold(bytes.TrimFunc(name, func(r rune) bool { return r <= ' ' }), "server")
 }
 
 func hasName(line []byte, name string) bool {
