@@ -122,6 +122,7 @@ type Backend struct {
 	// namesDelay is how long the latest try to list the names again had to wait.
 	namesDelay time.Duration
 	recheck    bool    // ask for our rights with the next ListCommands
+	rights     rights  // that our user lacks
 	samples    samples // of the counters, for rates
 	// reconnect ends all links, which are then made anew; nil before Run.
 	reconnect context.CancelCauseFunc

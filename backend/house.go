@@ -46,6 +46,14 @@ func (b *Backend) tidy(now time.Time) {
 			b.pingLocked(l, now)
 		}
 	}
+	renew := b.renewLocked(now)
+	rights := !b.rights.due.IsZero() && now.After(b.rights.due) && b.usableLocked()
+	if rights {
+		b.rights.due = time.Time{}
+		if b.rights.lacking() {
+			b.rights.due = now.Add(refusedDelay)
+		}
+	}
 	failed := b.kickLocked(now) // some may have waited too long
 	b.sampleLocked(now)
 	b.late.sweep(now)
@@ -64,11 +72,14 @@ func (b *Backend) tidy(now time.Time) {
 	for _, l := range overdue {
 		l.kill(ErrTimeout)
 	}
+	if renew != nil {
+		renew.kill(errRights)
+	}
 	b.settle(failed)
 	if relist {
 		b.listCommands()
 	}
-	if recheck {
+	if recheck || rights {
 		b.checkRights()
 	}
 	if names {

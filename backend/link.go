@@ -63,6 +63,8 @@ type link struct {
 	reservedBy *pending   // the exclusive action that waits for it
 	killed     error      // why we cut it
 	dead       bool       // out of use; what was in flight is being answered
+	renew      bool       // to be made anew as soon as nothing is pending on it
+	since      time.Time  // when it was put into use
 }
 
 // keepLink connects, and connects again, until ctx ends.
@@ -201,6 +203,7 @@ func cause(err error) error {
 func (b *Backend) linkUp(l *link) {
 	b.stats.Logins.Add(1)
 	b.mu.Lock()
+	l.since = time.Now()
 	b.connected = append(b.connected, l)
 	if !l.events {
 		b.links = append(b.links, l)

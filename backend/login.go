@@ -55,7 +55,7 @@ func (l *link) login() error {
 	switch {
 	case l.events:
 		return l.learnStartup()
-	case b.anyLink():
+	case b.anyLink() && !b.lacksRights():
 		return nil
 	}
 	return l.learnActions()

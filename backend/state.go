@@ -14,6 +14,7 @@ var (
 	errStopping  = errors.New("the proxy stops")
 	errMalformed = errors.New("protocol error")
 	errShutdown  = errors.New("PBX shuts down")
+	errRights    = errors.New("the user's rights on the PBX changed")
 
 	errUnreachable = errors.New("cannot connect")
 	errTLS         = errors.New("TLS failed")
@@ -42,7 +43,7 @@ func reason(err error) string {
 	case errors.Is(err, ami.ErrFrameTooLong):
 		return errMalformed.Error()
 	}
-	for _, known := range []error{ErrTimeout, errMalformed, errShutdown, errUnreachable, errTLS, errLogin} {
+	for _, known := range []error{ErrTimeout, errMalformed, errShutdown, errRights, errUnreachable, errTLS, errLogin} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -5,7 +5,6 @@ package test
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -308,67 +307,6 @@ func TestPBXThatEnds(t *testing.T) {
 					t.Errorf("stopped, and told %q", down)
 				}
 			}
-		})
-	}
-}
-
-// TestProxyUserChanges takes the proxy's user away from a PBX, or rights from it, as its
-// operator would, and gives it back.
-func TestProxyUserChanges(t *testing.T) {
-	for _, major := range []int{16, 22} {
-		t.Run(fmt.Sprint(major), func(t *testing.T) {
-			t.Parallel()
-			east := asterisk.Start(t, asterisk.Options{Major: major, Name: "east"})
-			f := startFaulty(t, "", east, asterisk.Start(t, asterisk.Options{Major: 22, Name: "west"}))
-			f.waitUp()
-			watch, c := f.login(t, "many"), f.login(t, "many", "Events: off")
-			watch.Roundtrip()
-			name := east.Dir() + "/etc/manager.conf"
-			good, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			section := "[" + asterisk.ProxyUser + "]\nsecret = " + asterisk.ProxySecret + "\n"
-			change := func(to string) {
-				t.Helper()
-				text := strings.Replace(string(good), section, to, 1)
-				if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				// Of "manager reload" no event tells.
-				if out, err := east.CLI("module reload manager"); err != nil {
-					t.Fatalf("%s: %v", out, err)
-				}
-			}
-			works := func() {
-				t.Helper()
-				if got := c.Do("Action: Getvar", "Variable: X", "Server: east"); !amiclient.Has(got, "Response: Success") {
-					t.Errorf("%q", got)
-				}
-			}
-
-			// Fewer rights: who is logged in keeps his, so it is said, and goes on.
-			change(section + "read = all\nwrite = call,command\n[other]\n")
-			f.waitLog("the rights that lack", zapcore.WarnLevel, "few rights", "originate")
-			works()
-
-			// No such user any more: nobody notices until a link has to log in.
-			change("[other]\nsecret = x\n")
-			f.waitLog("the user that is gone", zapcore.ErrorLevel, "no such user", asterisk.ProxyUser)
-			works()
-			f.relay.Reset()
-			told := readStates(watch, "Down")
-			eventually(t, "login refused", func() bool { return f.backend("east").State().Reason == "login refused" })
-			f.waitLog("the refusal", zapcore.WarnLevel, "no link", "refused: Authentication failed", "retry:30s")
-			if got := c.Do("Action: Getvar", "Variable: X", "Server: east"); !amiclient.Has(got, "Response: Error", "Message: Server east is not connected") {
-				t.Errorf("%q", got)
-			}
-			change(section)
-			told = append(told, readStates(watch, "FullyBooted")...)
-			if !slices.Equal(told, connection) {
-				t.Errorf("told %q, want %q", told, connection)
-			}
-			works()
 		})
 	}
 }
