@@ -171,7 +171,9 @@ func (f fault) run(t *testing.T, east, west *asterisk.PBX) {
 	mended := time.Now()
 	if len(f.told) > 0 {
 		told = append(told, readStates(watch, "FullyBooted")...)
-		if d := time.Since(mended); d > recovery {
+		d := time.Since(mended)
+		t.Logf("back after %v", d)
+		if d > recovery {
 			t.Errorf("back after %v, want %v", d, recovery)
 		}
 	} else {
