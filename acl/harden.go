@@ -135,10 +135,10 @@ func hardenOriginate(a *ami.Action, _ Directories) string {
 }
 
 // moreSystemApps are applications as in [systemApps], which Asterisk's list
-// lacks: they write to its database, read files, run pppd, and evaluate a text
-// in which any character may stand for "$".
+// lacks: they write to databases, read and delete files, run pppd, and evaluate
+// a text in which any character may stand for "$".
 var moreSystemApps = [...]string{
-	"dbdel", "dbput", "realtime", "readfile", "dahdiras", "zapras", "waitforcondition",
+	"dbdel", "dbput", "mysql", "realtime", "readfile", "minivm", "dahdiras", "zapras", "waitforcondition",
 }
 
 // recordingApps are applications, as in [systemApps], whose Data names a file to
@@ -146,6 +146,11 @@ var moreSystemApps = [...]string{
 var recordingApps = [...]string{"dictate", "monitor", "receivefax", "record"}
 
 func hardenApplication(app, data string) string {
+	// Class agi does not do: an AGI script is at any address, and may run
+	// everything.
+	if !mayRun(app, data, 0) {
+		return "this Application or Data"
+	}
 	for _, name := range moreSystemApps {
 		if containsFold(app, name) {
 			return "Application " + name

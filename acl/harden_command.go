@@ -101,8 +101,8 @@ func hardenAGI(a *ami.Action, _ Directories) string {
 		return "AGI DATABASE"
 	case first == "exec" && len(words) > 1:
 		data := strings.Join(words[2:], " ")
-		if !mayRun(words[1], data, ami.ClassAGI) {
-			return "AGI EXEC of this application or with this data"
+		if strings.Contains(data, "${") || strings.Contains(data, "$[") {
+			return "AGI EXEC with variables in its data" // AGIEXECFULL
 		}
 		return hardenApplication(words[1], data)
 	case first == "record" && leavesDirectory(command):

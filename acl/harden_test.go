@@ -99,7 +99,7 @@ func TestHardeningOfVariables(t *testing.T) {
 		"PUSH($[1+1])=x":                     "a name made of variables",
 		"X=${${A}}":                          "a name made of variables",
 		"X=^{^{A}}":                          "a name made of variables",
-		"PP_EACH_USER(%{%{A}})":              "a name made of variables",
+		"X(%{%{A}})":                         "a name made of variables",
 		"X=${CUT(AST_CONFIG(manager.conf,a,secret),x,1)}": "AST_CONFIG()",
 		"AST_SORCERY(res_pjsip,auth,a,password)":          "AST_SORCERY()",
 		"VM_INFO(1@default,password)":                     "VM_INFO()",
@@ -113,6 +113,8 @@ func TestHardeningOfVariables(t *testing.T) {
 		"ODBC_USERS(a)=b":                                 "ODBC_USERS()",
 		"ODBC" + strings.Repeat("_", 90) + "(a)=b":        "ODBC" + strings.Repeat("_", 28) + "()",
 		"REALTIME_STORE(a)=b":                             "REALTIME_STORE()",
+		"PP_EACH_USER(%{SECRET})":                         "PP_EACH_USER()",
+		"AGIEXECFULL=1":                                   "AGIEXECFULL",
 		"STAT(e,/x)":                                      "STAT()",
 		"TRYLOCK(x)":                                      "TRYLOCK()",
 		"CONFBRIDGE(bridge,record_command)=id":            "CONFBRIDGE()",
@@ -188,6 +190,10 @@ func TestHardeningOfOriginate(t *testing.T) {
 		{`a name made of variables in Data needs system`, []string{"Application: MSet", "Data: A=S,B=H,PUSH(${A}${B})=1"}},
 		{"ENV() in Data needs system", []string{"Application: Set", "Data: ENV(PATH)=/tmp"}},
 		{"MONITOR_EXEC in Data needs system", []string{"Application: Set", "Data: __MONITOR_EXEC=id"}},
+		{"", []string{"Application: Queue", "Data: sales,t,,,30"}},
+		{"this Application or Data needs system", []string{"Application: Queue", "Data: sales,,,,30,agi://192.0.2.1/x"}},
+		{"Application minivm needs system", []string{"Application: MinivmDelete", "Data: /etc/x"}},
+		{"Application mysql needs system", []string{"Application: MYSQL", "Data: Connect x h u p d"}},
 		{"Application dbdel needs system", []string{"Application: DBdel", "Data: a/b"}},
 		{"Application realtime needs system", []string{"Application: RealTimeUpdate", "Data: a"}},
 		{"Application readfile needs system", []string{"Application: ReadFile", "Data: X=/etc/passwd,9"}},
@@ -316,14 +322,14 @@ func TestHardeningOfCommand(t *testing.T) {
 }
 
 func TestHardeningOfAGI(t *testing.T) {
-	const app = "AGI EXEC of this application or with this data needs system"
+	const app = "this Application or Data needs system"
 	for command, reason := range map[string]string{
 		"":                                    "",
 		"ANSWER":                              "",
 		"STREAM FILE demo-congrats \"\"":      "",
 		"EXEC Playback demo-congrats":         "",
 		`EXEC Dial "PJSIP/200,30"`:            "",
-		"EXEC Queue a,b,c,d,e,script":         "",
+		"EXEC Queue a,b,c,d,e":                "",
 		"EXEC":                                "",
 		"SET VARIABLE CALLERID(name) Ann":     "",
 		"SET VARIABLE FOO bar":                "",
@@ -331,6 +337,8 @@ func TestHardeningOfAGI(t *testing.T) {
 		"RECORD FILE /var/spool/x wav # 5000": "",
 		"SAY DIGITS 1 #":                      "",
 		"ASYNCAGI BREAK":                      "",
+		"EXEC Queue a,b,c,d,e,script":         app,
+		"EXEC MSet ${A}":                      "AGI EXEC with variables in its data needs system",
 		"EXEC System id":                      app,
 		`exec "Sys\tem" id`:                   app,
 		" \tExEc\tTRYSYSTEM id":               app,

@@ -83,8 +83,9 @@ var escalatingFunctions = map[string]bool{
 }
 
 // escalatingFamilies are the beginnings of more such names: EVAL_EXTEN,
-// CURLOPT, DB_DELETE, REALTIME_STORE, and what func_odbc.conf defines.
-var escalatingFamilies = [...]string{"EVAL", "CURL", "DB_", "ODBC", "REALTIME"}
+// CURLOPT, DB_DELETE, REALTIME_STORE, PP_EACH_USER, and what func_odbc.conf
+// defines.
+var escalatingFamilies = [...]string{"EVAL", "CURL", "DB_", "ODBC", "REALTIME", "PP_"}
 
 func escalatingFunction(name []byte) bool {
 	if escalatingFunctions[string(name)] {
@@ -100,12 +101,13 @@ func escalatingFunction(name []byte) bool {
 
 // programVariables are variables that Asterisk makes a command for a shell of,
 // or the arguments of MixMonitor, one of which is such a command, or the name of
-// an AGI script (res_monitor.c: ast_monitor_stop; app_queue.c: setup_mixmonitor;
-// bridge_builtin_features.c: feature_automixmonitor; app_meetme.c: conf_run).
+// an AGI script; or that make it evaluate the data of AGI's EXEC (res_monitor.c:
+// ast_monitor_stop; app_queue.c: setup_mixmonitor; bridge_builtin_features.c:
+// feature_automixmonitor; app_meetme.c: conf_run; res_agi.c: handle_exec).
 var programVariables = map[string]bool{
 	"MONITOR_EXEC": true, "MONITOR_EXEC_ARGS": true, "MONITOR_FILENAME": true, "MONITOR_OPTIONS": true,
-	"TOUCH_MONITOR": true, "TOUCH_MIXMONITOR": true, "MEETME_AGI_BACKGROUND": true,
+	"TOUCH_MONITOR": true, "TOUCH_MIXMONITOR": true, "MEETME_AGI_BACKGROUND": true, "AGIEXECFULL": true,
 }
 
 // minProgramVariable is the length of the shortest of them.
-const minProgramVariable = len("MONITOR_EXEC")
+const minProgramVariable = len("AGIEXECFULL")
