@@ -28,6 +28,9 @@ write = call,originate
 [agi]
 secret = pw
 write = agi
+[operator]
+secret = pw
+write = call,originate,agi
 [commands]
 secret = pw
 write = command
@@ -119,6 +122,10 @@ Variables: AST_CONFIG(manager.conf\,direct\,secret)`)
 	// AGI and the CLI.
 	makes(0, "agi", "AGI EXEC", "Action: AGI\nChannel: <channel2>\nCommand: EXEC \"Sys\\tem\" \"touch <canary>\"")
 	makes(0, "agi", "AGI SET VARIABLE", "Action: AGI\nChannel: <channel2>\nCommand: SET VARIABLE FILE(<canary>) x")
+	makes(0, "operator", "AGI of a Queue", dial("Application: Queue", "Data: attack,,,,5,<canary>.sh"))
+	makes(0, "operator", "AGI EXEC of a name that was put together", "Action: Setvar\nChannel: <channel2>\nVariable: AGIEXECFULL\nValue: 1",
+		"Action: Setvar\nChannel: <channel2>\nVariable: A\nValue: FILE", "Action: Setvar\nChannel: <channel2>\nVariable: PUSH(A,\\()\nValue: <canary>)=x",
+		"Action: AGI\nChannel: <channel2>\nCommand: EXEC MSet ${A}")
 	for _, command := range []string{
 		`channel originate Local/hold@attack application System "touch <canary>"`,
 		"\"chan\\nel\"\toriginate Local/hold@attack application System \"touch <canary>\"",
