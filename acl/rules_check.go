@@ -17,8 +17,9 @@ type Finding struct {
 }
 
 // Check finds what no single line can tell. Rules with a finding that is no
-// warning are not to be used.
-func (r *Rules) Check() (found []Finding) {
+// warning are not to be used. closest guesses what misspelled names were meant to
+// be; nil: nobody asks.
+func (r *Rules) Check(closest Closest) (found []Finding) {
 	add := func(l ruleLine, warning bool, format string, args ...any) {
 		found = append(found, Finding{l.number, warning, fmt.Sprintf(format, args...)})
 	}
@@ -41,6 +42,9 @@ func (r *Rules) Check() (found []Finding) {
 	}
 	r.checkTwice(add)
 	r.checkComplete(add)
+	if closest != nil {
+		r.checkNames(closest, add)
+	}
 	return found
 }
 

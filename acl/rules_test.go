@@ -21,7 +21,7 @@ func rulesOf(t testing.TB, lines ...string) *Rules {
 			t.Fatalf("%s: %v", line, err)
 		}
 	}
-	for _, f := range r.Check() {
+	for _, f := range r.Check(nil) {
 		if !f.Warning {
 			t.Fatalf("%s: %s", lines[f.Line], f.Text)
 		}
@@ -312,17 +312,17 @@ func TestRulesCheck(t *testing.T) {
 				t.Fatal(line, err)
 			}
 		}
-		if !slices.ContainsFunc(r.Check(), func(f Finding) bool {
+		if !slices.ContainsFunc(r.Check(nil), func(f Finding) bool {
 			return f.Line == test.line && f.Warning == test.warn && strings.Contains(f.Text, test.want)
 		}) {
-			t.Errorf("%q: %+v", test.lines, r.Check())
+			t.Errorf("%q: %+v", test.lines, r.Check(nil))
 		}
 	}
-	if found := rulesOf(t, crmRules...).Check(); len(found) > 0 {
+	if found := rulesOf(t, crmRules...).Check(nil); len(found) > 0 {
 		t.Errorf("%+v", found)
 	}
 	// One line may name an action twice, and its heirs another.
-	if found := rulesOf(t, "allowaction = Hangup", "allowheader(Hangup,Hangup) = Channel: x").Check(); len(found) > 0 {
+	if found := rulesOf(t, "allowaction = Hangup", "allowheader(Hangup,Hangup) = Channel: x").Check(nil); len(found) > 0 {
 		t.Errorf("%+v", found)
 	}
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// Warnings name what was accepted and means nothing here, each as
 	// "file:line: [section] key: why".
 	Warnings []string
+	// Risks name what is allowed, and gives more away than most mean to: for the
+	// command check, in the form of Warnings.
+	Risks []string
 }
 
 // General is the [general] section.

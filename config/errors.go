@@ -69,6 +69,7 @@ const maxFindings = 1000
 type report struct {
 	errors   []*Error
 	warnings []*Error
+	risks    []*Error // what is allowed, and dangerous
 	// order is the order in which files were first opened.
 	order map[string]int
 	// seen drops what a template would have said again for every heir.
@@ -85,6 +86,10 @@ func (r *report) errorf(at place, section, key, format string, args ...any) {
 
 func (r *report) warnf(at place, section, key, format string, args ...any) {
 	r.add(&r.warnings, "warning", at, section, key, fmt.Sprintf(format, args...))
+}
+
+func (r *report) riskf(at place, section, key, format string, args ...any) {
+	r.add(&r.risks, "risk", at, section, key, fmt.Sprintf(format, args...))
 }
 
 func (r *report) add(list *[]*Error, kind string, at place, section, key, reason string) {
@@ -125,14 +130,14 @@ func (r *report) err() error {
 	for _, e := range r.errors {
 		all = multierror.Append(all, e)
 	}
-	return &Invalid{Errors: all, Warnings: r.warningTexts()}
+	return &Invalid{Errors: all, Warnings: texts(r, r.warnings)}
 }
 
-func (r *report) warningTexts() []string {
-	r.sort(r.warnings)
-	var texts []string
-	for _, w := range r.warnings {
-		texts = append(texts, w.Error())
+// texts are findings in the order of the file.
+func texts(r *report, list []*Error) (texts []string) {
+	r.sort(list)
+	for _, e := range list {
+		texts = append(texts, e.Error())
 	}
 	return texts
 }

@@ -17,6 +17,7 @@ const (
 type generalDraft struct {
 	General
 	listen listener
+	given  values
 
 	actionTimeout, connectTimeout  time.Duration
 	httpTimeout                    time.Duration
@@ -146,5 +147,6 @@ func (l *loading) loadGeneral(s *section) {
 			v.errorf("%s is more than totallimit, %s", v.shown(), sizeText(g.TotalLimit))
 		}
 	}
+	g.given = given
 	l.generalDefaultPBX = given["defaultpbx"]
 }

@@ -166,6 +166,9 @@ func (l *Loader) read(path string) ([]byte, fs.FileMode, error) {
 	if len(text) > maxFile {
 		return nil, 0, errTooLarge
 	}
+	if info.Mode()&0o004 != 0 {
+		l.exposed = append(l.exposed, path)
+	}
 	return text, info.Mode(), nil
 }
 

@@ -21,6 +21,8 @@ type Loader struct {
 	Open func(path string) (fs.File, error)
 	// Glob finds the files of an #include; filepath.Glob if nil.
 	Glob func(pattern string) ([]string, error)
+
+	exposed []string // the files read so far that everybody may read
 }
 
 // Load is like the function of this name.
@@ -45,7 +47,7 @@ func (l Loader) Parse(name string, text []byte) (*Config, error) {
 	if err := g.report.err(); err != nil {
 		return nil, err
 	}
-	config.Warnings = g.report.warningTexts()
+	config.Warnings, config.Risks = texts(g.report, g.report.warnings), texts(g.report, g.report.risks)
 	return config, nil
 }
 
@@ -148,6 +150,7 @@ func (l *loading) compile(sections []*section) *Config {
 		l.loadUser(s)
 	}
 	l.checkChallenge()
+	l.risks(sections)
 	l.checkWhole()
 	if len(l.report.errors) > 0 {
 		return nil

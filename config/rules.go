@@ -19,7 +19,7 @@ func (l *loading) userRules(u *userDraft) {
 	if u.options.Rules == nil {
 		return
 	}
-	for _, f := range u.options.Rules.Check() {
+	for _, f := range u.options.Rules.Check(closest) {
 		say := u.ruleLines[f.Line].errorf
 		if f.Warning {
 			say = u.ruleLines[f.Line].warnf

@@ -23,6 +23,9 @@ type userDraft struct {
 	// rules are the deny and permit lines; acls the names in acl lines.
 	rules acl.List
 	acls  []aclName
+	// section is where the user stands, given what its section holds.
+	section *section
+	given   values
 	// ruleLines are the lines of options.Rules.
 	ruleLines []*value
 	// pbxs are the names in the pbx line.
@@ -178,6 +181,7 @@ func (l *loading) loadUser(s *section) {
 		l.report.errorf(s.place, s.name, "", "the name of a user has at most %d bytes", maxUserName)
 	}
 	given := apply(l, s, false, userKeys, u)
+	u.section, u.given = s, given
 	if v := given["queuelimit"]; v != nil && u.QueueLimit > l.general.TotalLimit {
 		v.errorf("%s is more than totallimit, %s", v.shown(), sizeText(l.general.TotalLimit))
 	}

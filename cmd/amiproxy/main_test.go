@@ -64,7 +64,7 @@ secret = upstream-secret
 [crm]
 secret = crm-secret
 read = system,call,user
-write = all
+write = call,user
 `
 
 const badConfig = `

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -135,7 +136,7 @@ func check(file string, out, odd io.Writer) error {
 	if invalid := (*config.Invalid)(nil); errors.As(err, &invalid) {
 		warnings = invalid.Warnings
 	} else if err == nil {
-		warnings = cfg.Warnings
+		warnings = slices.Concat(cfg.Warnings, cfg.Risks)
 	}
 	for _, w := range warnings {
 		fmt.Fprintln(odd, "warning:", w)

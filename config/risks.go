@@ -1,0 +1,111 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/amiproxy/amiproxy/acl"
+)
+
+// risks tells of what is allowed and gives more away than most mean to.
+func (l *loading) risks(sections []*section) {
+	l.exposedFiles(sections)
+	l.plainListener()
+	for _, u := range l.users {
+		l.userRisks(u)
+	}
+}
+
+// exposedFiles finds files with secrets that everybody may read. Those of
+// secretfile are told of where they are read.
+func (l *loading) exposedFiles(sections []*section) {
+	told := map[string]bool{}
+	for _, s := range sections {
+		for _, e := range s.entries {
+			if baseKey(e.key) == "secret" && e.value != "" && !strings.HasPrefix(e.value, "${") && slices.Contains(l.loader.exposed, e.file) && !told[e.file] {
+				told[e.file] = true
+				l.report.riskf(e.place, s.name, "secret", "everybody may read this file: chmod o= it, or use secretfile")
+			}
+		}
+	}
+	if v := l.general.listen.key.from; v != nil && slices.Contains(l.loader.exposed, l.general.listen.key.name) {
+		l.report.riskf(v.place, v.section, v.key, "everybody may read %s: chmod o= it", v.shown())
+	}
+}
+
+// plainListener looks whether clients from elsewhere may send secrets in clear
+// text. (To listen on all addresses without TLS is a warning of its own.)
+func (l *loading) plainListener() {
+	g := &l.general
+	addr := g.BindAddr.Addr()
+	if v := g.given["bindaddr"]; g.Enabled && v != nil && isPublic(addr) && (g.TLSEnable || !addr.IsUnspecified()) {
+		l.report.riskf(v.place, v.section, v.key, "clients may log in from public addresses without TLS: secrets and events go over the network in clear text (enabled = no leaves TLS only)")
+	}
+}
+
+func isPublic(addr netip.Addr) bool {
+	return addr.IsValid() && !addr.IsLoopback() && !addr.IsPrivate() && !addr.IsLinkLocalUnicast()
+}
+
+// fromElsewhere reports whether clients of other machines can connect.
+func (l *loading) fromElsewhere() bool {
+	g := &l.general
+	return g.Enabled && !g.BindAddr.Addr().IsLoopback() || g.TLSEnable && !g.TLSBindAddr.Addr().IsLoopback()
+}
+
+// mighty are the actions that come close to a shell on the PBX, or give its
+// secrets away, and the headers that must not hold just anything.
+var mighty = []struct {
+	action, classes string
+	headers         []string
+}{
+	{"Originate", "originate", []string{"Channel", "Context", "Application"}},
+	{"Command", "command", []string{"Command"}},
+	{"UpdateConfig", "config", []string{"DstFilename"}},
+	{"GetConfig", "system,config", []string{"Filename"}},
+	{"GetConfigJSON", "system,config", []string{"Filename"}},
+	{"ModuleLoad", "system", []string{"Module"}},
+	{"MixMonitor", "system", []string{"File"}},
+	{"DialplanExtensionAdd", "system", []string{"Context"}},
+	{"AGI", "agi", []string{"Command"}},
+}
+
+// userRisks looks at what a user may do with nobody to stop it.
+func (l *loading) userRisks(u *userDraft) {
+	at := func(key string) (place, string) {
+		if v := u.given[key]; v != nil {
+			return v.place, key
+		}
+		return u.section.place, key
+	}
+	if len(u.options.Lists) == 0 && l.fromElsewhere() && u.secret.given {
+		where, key := at("deny")
+		l.report.riskf(where, u.section.name, key, "none, and no permit or acl: this user may log in from every address")
+	}
+	var unruled []string
+	for _, m := range mighty {
+		classes, err := acl.ParseClasses(m.classes)
+		if err != nil || u.options.Write&classes == 0 {
+			continue
+		}
+		var open []string
+		for _, header := range m.headers {
+			if u.options.Rules.Open(m.action, header) {
+				open = append(open, header)
+			}
+		}
+		switch {
+		case len(open) == 0:
+		case u.options.Rules == nil:
+			unruled = append(unruled, m.action)
+		default:
+			where, key := at(acl.AllowAction)
+			l.report.riskf(where, u.section.name, key, "%s may have anything for %s: add allowheader(%s) = %s: … and its other headers, or deny it", m.action, strings.Join(open, ", "), m.action, open[0])
+		}
+	}
+	if len(unruled) > 0 {
+		where, key := at("write")
+		l.report.riskf(where, u.section.name, key, "without allowaction and allowheader lines this gives the user nearly all of the PBX, by %s", strings.Join(unruled, ", "))
+	}
+}
