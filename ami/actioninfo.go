@@ -30,6 +30,10 @@ type ActionInfo struct {
 	Kind    ActionKind
 	// Legacy marks an action that the newest Asterisk has no more.
 	Legacy bool
+	// Reads marks an action that changes nothing, but for what functions do that
+	// it is told to read (Getvar, Status). All others, and those that are not
+	// known, may change something.
+	Reads bool
 }
 
 // maxActionName is beyond the longest name in the table.

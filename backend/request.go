@@ -52,6 +52,8 @@ type Answer struct {
 	// Err is one of ErrDown, ErrLost, ErrTimeout, ErrBusy, ErrWithdrawn and
 	// ErrTooLong if there is no answer.
 	Err error
+	// ID is the ActionID that the action had at the PBX, or was to have.
+	ID string
 }
 
 // Frames are all frames of the answer.

@@ -24,6 +24,7 @@ type result struct {
 func (b *Backend) settle(results []result) {
 	for len(results) > 0 {
 		for _, r := range results {
+			r.answer.ID = r.p.id
 			r.p.request.Done(r.answer)
 		}
 		now := time.Now()

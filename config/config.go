@@ -71,6 +71,22 @@ type General struct {
 	MergeTimeout time.Duration
 	// PendingLimit is how many actions of one session may be unanswered.
 	PendingLimit int
+
+	Audit Audit
+}
+
+// Audit says where the audit log goes and what is in it.
+type Audit struct {
+	// Path is its file. Empty: standard error if Stderr, else there is none.
+	Path   string
+	Stderr bool
+	// Reads has actions in it that only read, too.
+	Reads bool
+	// Size is how many bytes a file may have, Files how many full ones are kept,
+	// and Days for how many days; 0: as long as there is room.
+	Size  int64
+	Files int
+	Days  int
 }
 
 // User is a user section.

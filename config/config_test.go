@@ -35,6 +35,7 @@ func TestDefaults(t *testing.T) {
 			AnswerLimit:  64 << 20,
 			TotalLimit:   1 << 30,
 			PendingLimit: 64, MergeTimeout: 5 * time.Second,
+			Audit: Audit{Size: 100 << 20, Files: 10},
 		},
 		HTTP: HTTP{
 			BindAddr:          loop(8088),
@@ -93,6 +94,11 @@ answerlimit = 2m
 totallimit = 3G
 pendinglimit = 8
 hardening = no
+audit = log/audit.log
+auditreads = yes
+auditsize = 2G
+auditfiles = 3
+auditdays = 90
 [http]
 bindaddr = ::1
 bindport = 9
@@ -170,6 +176,7 @@ compat = Command-Follows
 			TotalLimit:         3 << 30,
 			PendingLimit:       8,
 			MergeTimeout:       700 * time.Millisecond,
+			Audit:              Audit{Path: "etc/log/audit.log", Reads: true, Size: 2 << 30, Files: 3, Days: 90},
 		},
 		HTTP: HTTP{
 			BindAddr:          netip.MustParseAddrPort("[::1]:9"),
@@ -345,5 +352,26 @@ func TestLoadMissingFile(t *testing.T) {
 	}
 	if _, err := Load(t.TempDir()); err == nil || !strings.HasSuffix(err.Error(), "not a regular file") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAuditPlace(t *testing.T) {
+	for text, want := range map[string]Audit{
+		"none": {}, "None": {}, "stderr": {Stderr: true}, "/var/log/a b.log": {Path: "/var/log/a b.log"}, "stderr.log": {Path: "etc/stderr.log"},
+		"stderr\naudit = none": {},
+	} {
+		c, err := Loader{}.Parse("etc/amiproxy.conf", []byte("[general]\naudit = "+text+"\n[pbx:east]\nhost = x\nusername = p\nsecret = x\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Size, want.Files = 100<<20, 10
+		if c.General.Audit != want {
+			t.Errorf("%q: %+v, want %+v", text, c.General.Audit, want)
+		}
+	}
+	for _, line := range []string{"audit =", "auditsize = 1", "auditfiles = 0", "auditdays = -1"} {
+		if _, err := (Loader{}).Parse("etc/amiproxy.conf", []byte("[general]\n"+line+"\n[pbx:east]\nhost = x\nusername = p\nsecret = x\n")); err == nil {
+			t.Errorf("%q is no error", line)
+		}
 	}
 }

@@ -44,6 +44,7 @@ func defaultGeneral() generalDraft {
 			TotalLimit:   giga,
 			PendingLimit: 64,
 			MergeTimeout: 5 * time.Second,
+			Audit:        Audit{Size: 100 * mega, Files: 10},
 		},
 		listen:          listener{addr: loopback, port: 5038},
 		actionTimeout:   30 * time.Second,
@@ -84,6 +85,11 @@ var generalKeys = append(listenerKeys("port", func(g *generalDraft) *listener { 
 	{name: "totallimit", set: size(func(g *generalDraft) *int64 { return &g.TotalLimit }, mega, 1024*giga)},
 	{name: "pendinglimit", set: integer(func(g *generalDraft) *int { return &g.PendingLimit }, 1, 65536)},
 	{name: "hardening", set: boolean(func(g *generalDraft) *bool { return &g.hardening })},
+	{name: "audit", set: setAudit},
+	{name: "auditreads", set: boolean(func(g *generalDraft) *bool { return &g.Audit.Reads })},
+	{name: "auditsize", set: size(func(g *generalDraft) *int64 { return &g.Audit.Size }, mega, 1024*giga)},
+	{name: "auditfiles", set: integer(func(g *generalDraft) *int { return &g.Audit.Files }, 1, 10_000)},
+	{name: "auditdays", set: integer(func(g *generalDraft) *int { return &g.Audit.Days }, 0, 36_500)},
 }...)
 
 // The range of queuelimit. The least holds the longest event of Asterisk.
@@ -104,6 +110,20 @@ func setBanner(v *value, g *generalDraft) {
 		if !strings.HasPrefix(v.text, "Asterisk Call Manager") {
 			v.warnf("clients look for a greeting that begins with Asterisk Call Manager")
 		}
+	}
+}
+
+// setAudit takes where the audit log goes.
+func setAudit(v *value, g *generalDraft) {
+	g.Audit.Path, g.Audit.Stderr = "", false
+	switch fold(v.text) {
+	case "":
+		v.errorf("the name of a file is missing, or none, or stderr")
+	case "none":
+	case "stderr":
+		g.Audit.Stderr = true
+	default:
+		g.Audit.Path = beside(v.file, v.text)
 	}
 }
 

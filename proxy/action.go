@@ -74,7 +74,7 @@ func (s *Session) refuse(a *ami.Action, message string) bool {
 // forward sends the action to the PBX, or PBXes, that it is for.
 func (s *Session) forward(a *ami.Action, name string) bool {
 	if len(s.views) == 0 && len(s.saw) > 0 { // a reload took away all
-		return s.refuse(a, "No such server: "+s.saw[0].Name())
+		return s.turnAway(a, "No such server: "+s.saw[0].Name())
 	}
 	if !s.isAction(name) {
 		return s.deny(a, acl.Verdict{Refusal: unknownAction(a.Name())})
@@ -84,6 +84,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	r, refusal := s.route(a, name)
 	switch {
 	case refusal != "" && r.to != nil: // it is away, and may have something to answer still
+		s.auditRefused(a, r.to.pbx, refusal)
 		s.add(&slot{
 			pbx: r.to.index, named: a.ID() != "", progress: new(backend.Progress),
 			done: true, answer: ami.AppendResponse(nil, "Error", a.ID(), refusal),
@@ -92,7 +93,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	case refusal == textDenied:
 		return s.deny(a, acl.Verdict{Refusal: refusal, Reason: "write: none of the classes that a PBX asks for"})
 	case refusal != "":
-		return s.refuse(a, refusal)
+		return s.turnAway(a, refusal)
 	}
 	var verdict acl.Verdict
 	if r.to != nil {
@@ -104,11 +105,11 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	case !verdict.Allowed():
 		return s.deny(a, verdict)
 	case s.pending() >= s.srv.general().PendingLimit:
-		return s.refuse(a, "Too many actions in flight")
+		return s.turnAway(a, "Too many actions in flight")
 	case r.to != nil:
-		s.forwardTo(policy, r.to, a, name)
+		s.forwardTo(policy, r.to, a, name, verdict)
 	default:
-		s.forwardToAll(policy, r.merged, a, name)
+		s.forwardToAll(policy, r.merged, a, name, verdict)
 	}
 	return true
 }
@@ -128,7 +129,7 @@ func mayAt(policy *acl.Policy, v *view, a *ami.Action, name string) acl.Verdict 
 	return verdict
 }
 
-func (s *Session) forwardTo(policy *acl.Policy, v *view, a *ami.Action, name string) {
+func (s *Session) forwardTo(policy *acl.Policy, v *view, a *ami.Action, name string, verdict acl.Verdict) {
 	progress := new(backend.Progress)
 	sl := &slot{pbx: v.index, named: a.ID() != "", counted: 2 * int64(a.Size()), progress: progress}
 	s.add(sl)
@@ -145,7 +146,9 @@ func (s *Session) forwardTo(policy *acl.Policy, v *view, a *ami.Action, name str
 	if s.tagged {
 		request.Server = v.Name()
 	}
+	request.Done = s.audited(v.pbx, a, verdict, request.Done)
 	if err := v.stream.Do(request); err != nil {
+		s.auditRefused(a, v.pbx, s.refusalOf(v.pbx, err))
 		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), s.refusalOf(v.pbx, err)))
 	}
 }

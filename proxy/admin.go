@@ -222,7 +222,7 @@ const (
 func (s *Session) proxyKick(a *ami.Action) bool {
 	k := kick{id: a.Get("SessionID"), user: ami.FoldName(a.Get("Username")), address: a.Get("Address")}
 	if k == (kick{}) {
-		return s.refuse(a, textKickWho)
+		return s.turnAway(a, textKickWho)
 	}
 	kicked, itself := 0, false
 	for _, info := range s.srv.everybody() {
@@ -238,10 +238,11 @@ func (s *Session) proxyKick(a *ami.Action) bool {
 		}
 	}
 	if kicked == 0 {
-		return s.refuse(a, textNobody)
+		return s.turnAway(a, textNobody)
 	}
 	answer := ami.AppendResponseStart(nil, "Success", a.ID())
 	answer = ami.AppendEnd(ami.AppendHeader(answer, "Kicked", number(kicked)))
+	s.auditOwn(a, answer)
 	sl := &slot{pbx: noPBX, named: a.ID() != "", done: true, answer: answer}
 	if itself {
 		sl.last = reasonKicked

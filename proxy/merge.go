@@ -62,7 +62,7 @@ type mergePart struct {
 
 // forwardToAll asks several PBXes for a list and makes one of what they answer
 // within mergetimeout.
-func (s *Session) forwardToAll(policy *acl.Policy, views []*view, a *ami.Action, name string) {
+func (s *Session) forwardToAll(policy *acl.Policy, views []*view, a *ami.Action, name string, verdict acl.Verdict) {
 	m := &merge{s: s, action: name, id: a.ID(), open: len(views)}
 	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size()), merge: m}
 	for _, v := range views {
@@ -77,11 +77,12 @@ func (s *Session) forwardToAll(policy *acl.Policy, views []*view, a *ami.Action,
 		inside, hidden := hide(policy, v.pbx, a)
 		err := v.stream.Do(backend.Request{
 			Action: inside, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
-			Done: func(answer backend.Answer) {
+			Done: s.audited(v.pbx, a, verdict, func(answer backend.Answer) {
 				m.answered(i, v.pbx, s.confine(v.pbx, name, a.ID(), hidden, answer))
-			},
+			}),
 		})
 		if err != nil {
+			s.auditRefused(a, v.pbx, s.refusalOf(v.pbx, err))
 			m.answered(i, v.pbx, backend.Answer{Err: err})
 		}
 	}

@@ -64,6 +64,7 @@ func (s *Session) proxyReload(a *ami.Action) bool {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		answer = ami.AppendResponse(nil, "Error", a.ID(), first)
 	}
+	s.auditOwn(a, answer)
 	s.fill(sl, answer)
 	return true
 }
@@ -240,12 +241,20 @@ func restartKeys(start, now *config.General) (keys []string) {
 		{"tlscertfile", start.TLSCertFile != now.TLSCertFile},
 		{"tlsprivatekey", start.TLSPrivateKey != now.TLSPrivateKey},
 		{"totallimit", start.TotalLimit != now.TotalLimit},
+		{"audit, auditsize, auditfiles, auditdays", auditPlace(start) != auditPlace(now)},
 	} {
 		if k.changed {
 			keys = append(keys, k.key)
 		}
 	}
 	return keys
+}
+
+// auditPlace is where the audit log is, whatever is in it.
+func auditPlace(g *config.General) config.Audit {
+	place := g.Audit
+	place.Reads = false
+	return place
 }
 
 func pbxNames(pbxs []*pbx) (names []string) {

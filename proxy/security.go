@@ -49,6 +49,7 @@ var loginEvents = map[fate]securityEvent{
 	fateWrongKey:    challengeFailed,
 	fateInUse:       sessionLimit,
 	fateBusy:        sessionLimit,
+	fateLockedOut:   failedACL,
 }
 
 // withheld is in the place of the responses to a challenge, both of which
@@ -58,20 +59,24 @@ const withheld = "<withheld>"
 
 // reportLogin tells of the fate of a login.
 func (s *Session) reportLogin(a *ami.Action, f fate) {
-	username := a.Get("Username")
+	username, refused := a.Get("Username"), &s.srv.refusedLogins
+	if f == fateLockedOut { // tries nothing, and may come as often as it likes
+		refused = &s.srv.refusedRequests
+	}
 	switch {
 	case f == fateAccepted:
 		s.loggedIn = time.Now()
-	case !s.srv.refusedLogins.allows(s.log):
+	case !s.tells(refused):
 		return
 	}
+	s.auditLogin(a, f)
 	e, ok := loginEvents[f]
 	switch {
 	case !ok || f == fateNoUser && username == "":
 	case f == fateWrongKey:
 		s.raise(e, "", "Challenge", s.challenge, "Response", withheld, "ExpectedResponse", withheld)
-	case f == fateInUse:
-		s.raise(e, "")
+	case e == sessionLimit:
+		s.raise(e, "") // as Asterisk: it has not looked at who it is
 	case f == fateAccepted:
 		s.raise(e, username, "UsingPassword", "0")
 	default:
@@ -88,9 +93,10 @@ func (s *Session) deny(a *ami.Action, v acl.Verdict) bool {
 	if s.user == nil {
 		refused = &s.srv.refusedRequests
 	}
-	if !refused.allows(s.log) {
+	if !s.tells(refused) {
 		return true
 	}
+	s.auditDenied(a, v)
 	switch {
 	case v.Refusal == textDenied:
 		s.raise(requestNotAllowed, s.username, "RequestType", requestType(a.Name()))
@@ -191,23 +197,33 @@ type ration struct {
 	omitted uint64     // since the start
 }
 
-// allows reports whether one more may be told. Once in a window the log says that
-// some are not, and how many so far.
-func (r *ration) allows(log *zap.Logger) bool {
+// allows reports whether one more may be told, and, at the first in a window that
+// may not, how many were not so far.
+func (r *ration) allows() (ok bool, omitted uint64) {
 	r.mu.Lock()
-	now := time.Now()
-	if now.Sub(r.since) >= refusalWindow {
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.since) >= refusalWindow {
 		r.since, r.told = now, 0
 	}
 	r.told++
-	ok := r.told <= refusalRate
-	if !ok {
-		r.omitted++
+	if r.told <= refusalRate {
+		return true, 0
 	}
-	first, omitted := r.told == refusalRate+1, r.omitted
-	r.mu.Unlock()
-	if first {
-		log.Warn("too many refusals to raise security events for all", zap.Uint64("omitted", omitted))
+	r.omitted++
+	if r.told == refusalRate+1 {
+		omitted = r.omitted
+	}
+	return false, omitted
+}
+
+// tells reports whether a refusal is to be told. When refusals begin to be left
+// out, the logs say so.
+func (s *Session) tells(r *ration) bool {
+	ok, omitted := r.allows()
+	if omitted > 0 {
+		s.log.Warn("too many refusals to tell of all: this and further ones in this second raise no security event, and are not in the audit log",
+			zap.Uint64("omitted", omitted))
+		s.auditOmitted(omitted)
 	}
 	return ok
 }

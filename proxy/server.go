@@ -53,6 +53,7 @@ type Server struct {
 	raising sync.Mutex
 	// refusedLogins and refusedRequests are those of clients that are not logged in.
 	refusedLogins, refusedRequests ration
+	audit                          *auditor // nil: there is no audit log
 
 	// current is what depends on the configuration.
 	current atomic.Pointer[snapshot]
@@ -109,11 +110,14 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 			return nil, err
 		}
 	}
+	if srv.audit, err = newAuditor(cfg.General.Audit, log); err != nil {
+		return nil, err
+	}
 	return srv, nil
 }
 
 // Start opens the listeners and begins to connect to the PBXes. An error names
-// the listener that could not be opened; then nothing runs.
+// the listener, or the audit log, that could not be opened; then nothing runs.
 func (srv *Server) Start() error {
 	srv.started = time.Now()
 	g := srv.fixed
@@ -127,6 +131,10 @@ func (srv *Server) Start() error {
 			srv.closeListeners()
 			return err
 		}
+	}
+	if err := srv.audit.start(); err != nil {
+		srv.closeListeners()
+		return err
 	}
 	for _, p := range srv.now().pbxs {
 		p.start()
@@ -181,6 +189,7 @@ func (srv *Server) Shutdown(timeout time.Duration) {
 	cut.Stop()
 	srv.stop()
 	srv.backends.Wait()
+	srv.audit.close()
 }
 
 // awaitChange waits for the end of a change that is under way.

@@ -299,6 +299,7 @@ func (s *Session) close() {
 		v.stream.Close()
 	}
 	s.srv.own.unsubscribe(s)
+	s.auditEnd()
 	why, level := *s.reason.Load(), zap.InfoLevel
 	if s.user != nil && !s.user.DisplayConnects && (why == reasonLogoff || why == reasonClientClosed) {
 		level = zap.DebugLevel
