@@ -2,6 +2,7 @@ package acl
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -370,4 +371,37 @@ func TestAllowedIsWhatIsSent(t *testing.T) {
 	if allowed == 0 {
 		t.Error("nothing was allowed")
 	}
+}
+
+// Whatever stands in the lines and in an action, nothing panics, and nothing is allowed
+// that no allowaction names.
+func FuzzRules(f *testing.F) {
+	f.Add(strings.Join(crmRules, "\n"), "Action: Originate\nChannel: PJSIP/100\nContext: from-crm\nExten: 1\nPriority: 1\nVariable: CRM_A=1\n\n")
+	f.Add("allowaction = *\nallowheader(*) = A: none|\\*\nsetheader(X) = A: b", "Action: X\nA: b\n\n")
+	f.Fuzz(func(t *testing.T, lines, text string) {
+		r := &Rules{}
+		for line := range strings.Lines(lines) {
+			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " = ")
+			_ = r.Add("f:1", key, value)
+		}
+		for _, found := range r.Check(func(string, iter.Seq[string]) string { return "" }) {
+			if found.Line >= len(r.lines) {
+				t.Errorf("a finding in line %d of %d", found.Line, len(r.lines))
+			}
+		}
+		a, err := ami.ParseAction(text + "\n\n")
+		if err != nil {
+			return
+		}
+		p := New(Options{Write: ami.ClassAll, Rules: r})
+		b := p.Set(a)
+		if p.Set(b) != b && len(r.sets) < 2 {
+			t.Error("what is set is set again")
+		}
+		info, _ := ami.LookupAction(a.Name())
+		if p.May(b, ami.ClassNone, Directories{}).Allowed() && len(r.lines) > 0 && !ownAction(info) &&
+			(naming(r.allow, a.Name()) == nil || naming(r.deny, a.Name()) != nil) {
+			t.Errorf("%q is allowed", a.Name())
+		}
+	})
 }

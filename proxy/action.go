@@ -91,7 +91,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		})
 		return true
 	case refusal == textDenied:
-		return s.deny(a, acl.Verdict{Refusal: refusal, Reason: "write: none of the classes that a PBX asks for"})
+		return s.deny(a, s.deniedAnywhere(policy, a, name))
 	case refusal != "":
 		return s.turnAway(a, refusal)
 	}
@@ -112,6 +112,17 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		s.forwardToAll(policy, r.merged, a, name, verdict)
 	}
 	return true
+}
+
+// deniedAnywhere is the verdict on an action that the user may send to no PBX: that
+// of the first one which has it.
+func (s *Session) deniedAnywhere(policy *acl.Policy, a *ami.Action, name string) acl.Verdict {
+	for i := range s.views {
+		if v := mayAt(policy, &s.views[i], a, name); v.Refusal == textDenied {
+			return v
+		}
+	}
+	return acl.Verdict{Refusal: textDenied}
 }
 
 // mayAt says whether the action may be sent to a PBX.

@@ -9,6 +9,7 @@ import (
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/config"
+	"github.com/amiproxy/amiproxy/internal/fence"
 )
 
 // Explain reads actions, as a client would send them, and writes what would
@@ -122,7 +123,7 @@ func (e *explainer) explain(a *ami.Action) *explanation {
 	}
 	before := a
 	a = e.user.Policy.Set(a)
-	v := e.user.Policy.May(a, info.Classes, usualDirectories)
+	v, hidden := e.judge(a, info)
 	to, refusal := e.where(a)
 	if refusal != "" && (a.Get("Server") != "" || e.user.Policy.MayList(name, info.Classes)) {
 		return x.refused(refusal, "")
@@ -135,8 +136,34 @@ func (e *explainer) explain(a *ami.Action) *explanation {
 	if headers := replaced(before, a); headers != "" {
 		x.add("sets", headers)
 	}
+	if hidden != "" {
+		x.add("fence", hidden+": unless it is of the user's tenants, the answer is that there is no such thing")
+	}
 	x.add("to", to)
 	return x
+}
+
+// judge makes the tests of [mayAt], at the first PBX that allows the action. hidden are
+// the headers that name what is of no tenant of the user, as long as no PBX says more.
+func (e *explainer) judge(a *ami.Action, info *ami.ActionInfo) (v acl.Verdict, hidden string) {
+	v = e.user.Policy.May(a, info.Classes, usualDirectories)
+	if !v.Allowed() || e.user.Policy.Fence() == nil {
+		return v, ""
+	}
+	pbxs := e.pbxs
+	if named := e.seen(a.Get("Server")); named != nil {
+		pbxs = named
+	}
+	var within acl.Verdict
+	for _, name := range pbxs {
+		calls := fence.New(1)
+		calls.SetTenants(slices.DeleteFunc(slices.Clone(e.cfg.Tenants), func(t *acl.Tenant) bool { return !t.On(name) }))
+		var headers []string
+		if within, headers = e.user.Policy.Confine(a, calls); within.Allowed() {
+			return v, strings.Join(headers, ", ")
+		}
+	}
+	return within, ""
 }
 
 // explainLocal is for what the proxy answers itself.

@@ -27,6 +27,14 @@ allowheader(Originate) = Priority: 1
 setheader(Originate) = CallerID: "CRM" <100>
 allowheader(Setvar) = Variable: CRM_*
 allowheader(Setvar) = Value: one
+[tenant:acme]
+context = acme
+channel = PJSIP/acme-*
+[fenced]
+secret = fenced-MARKER
+write = all
+tenant = acme
+pbx = west
 [ops]
 secret = ops-MARKER
 write = all
@@ -99,6 +107,10 @@ func TestExplain(t *testing.T) {
 			[]string{"\"\": refused: Missing action in request", `"Foo\x1b[2J": refused: "Invalid/unknown command`, "no Asterisk that amiproxy knows has it", "proxyadmin", "No such server: north", "line too long"},
 		},
 		{"an operator", "Action: ProxyStatus\n\nAction: Command\nCommand: core show version\n\n", []string{"-user", "ops"}, 0, []string{"ProxyStatus: allowed", "by     write", "to     west"}},
+		{
+			"a fence", "Action: Hangup\nChannel: PJSIP/other-1\n\nAction: Command\nCommand: x\n", []string{"-user", "fenced"}, 1,
+			[]string{"Hangup: allowed", "fence  Channel: unless", "Command: refused: Permission denied", "tenant: the action cannot be confined"},
+		},
 		{"no such user", "Action: Ping\n\n", []string{"-user", "boss"}, 1, []string{`there is no user "boss"`}},
 		{"no such PBX", "Action: Ping\n\n", []string{"-user", "ops", "-pbx", "east"}, 1, []string{`may use no PBX "east"`}},
 		{"no user", "", nil, 2, []string{"Say -user NAME"}},
