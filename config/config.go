@@ -69,7 +69,7 @@ type General struct {
 	QueueLimit, AnswerLimit, TotalLimit int64
 	// MergeTimeout is how long a list of several PBXes waits for the slowest.
 	MergeTimeout time.Duration
-	// PendingLimit is how many actions of one session may be unanswered.
+	// PendingLimit is the PendingLimit of users who have none of their own.
 	PendingLimit int
 
 	Audit Audit
@@ -106,6 +106,13 @@ type User struct {
 	DropEvents bool
 	// QueueLimit is the user's own or General's.
 	QueueLimit int64
+	// MaxSessions is how many sessions the user may have at a time; 0: no limit.
+	MaxSessions int
+	// ActionRate is how many actions a second all sessions of the user together
+	// may send; 0: no limit.
+	ActionRate int
+	// PendingLimit is how many actions of one session may be unanswered.
+	PendingLimit int
 	// FullyBooted sends that event after a login.
 	FullyBooted bool
 	// CloseWhenPBXLost closes a session when the only PBX that it sees is lost

@@ -57,6 +57,7 @@ func TestDefaults(t *testing.T) {
 			AllowMultipleLogin: true,
 			DisplayConnects:    true,
 			QueueLimit:         4 << 20,
+			PendingLimit:       64,
 			FullyBooted:        true,
 		}},
 	}
@@ -93,6 +94,8 @@ queuelimit = 64K
 answerlimit = 2m
 totallimit = 3G
 pendinglimit = 8
+maxsessions = 20
+actionrate = 30
 hardening = no
 audit = log/audit.log
 auditreads = yes
@@ -144,6 +147,9 @@ writetimeout = 1500
 setvar = A=b,"c\d(e
 setvar = CHANNEL(language)=de
 setvar = A=
+actionrate = 31
+pendinglimit = 32
+maxsessions = 0
 compat = Command-Follows
 `
 	c, err := world(testFiles(), testEnv).Parse("etc/a.conf", []byte(strings.Replace(text, "west.secret", "../west.secret", 1)))
@@ -211,12 +217,15 @@ compat = Command-Follows
 			"one": {
 				PBXs: []string{"East", "west"}, DefaultPBX: "west",
 				QueueLimit: 64 << 10, FullyBooted: true,
+				MaxSessions: 20, ActionRate: 30, PendingLimit: 8,
 			},
 			"two": {
 				PBXs: []string{"East", "west"}, DefaultPBX: "East",
 				AllowMultipleLogin: true, DisplayConnects: true, DropEvents: true,
 				QueueLimit: 100000, CloseWhenPBXLost: true, SharedIDs: true, ProxyAdmin: true,
 				WriteTimeout:   1500 * time.Millisecond,
+				ActionRate:     31,
+				PendingLimit:   32,
 				SetVars:        []string{`A=b,"c\d(e`, "CHANNEL(language)=de", "A="},
 				CommandFollows: true,
 			},

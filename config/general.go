@@ -23,6 +23,7 @@ type generalDraft struct {
 	httpTimeout                    time.Duration
 	allowMultiple, displayConnects bool
 	hardening                      bool
+	maxSessions, actionRate        int
 	aclFile                        path
 }
 
@@ -84,6 +85,8 @@ var generalKeys = append(listenerKeys("port", func(g *generalDraft) *listener { 
 	{name: "answerlimit", set: size(func(g *generalDraft) *int64 { return &g.AnswerLimit }, mega, giga)},
 	{name: "totallimit", set: size(func(g *generalDraft) *int64 { return &g.TotalLimit }, mega, 1024*giga)},
 	{name: "pendinglimit", set: integer(func(g *generalDraft) *int { return &g.PendingLimit }, 1, 65536)},
+	{name: "maxsessions", set: integer(func(g *generalDraft) *int { return &g.maxSessions }, 0, 1_000_000)},
+	{name: "actionrate", set: integer(func(g *generalDraft) *int { return &g.actionRate }, 0, 1_000_000)},
 	{name: "hardening", set: boolean(func(g *generalDraft) *bool { return &g.hardening })},
 	{name: "audit", set: setAudit},
 	{name: "auditreads", set: boolean(func(g *generalDraft) *bool { return &g.Audit.Reads })},

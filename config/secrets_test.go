@@ -39,7 +39,7 @@ var wrecks = []func(line string) string{
 	func(s string) string { return strings.Replace(s, "= ", "= $2b$04$", 1) },
 	func(s string) string { return "old" + strings.Replace(s, "= ", "= $6$", 1) },
 	func(s string) string { return s + "\noldsecretfile = west.secret\noldsecretfile = twolines.secret" },
-	func(s string) string { return strings.Repeat("old" + s + "\n", 6) },
+	func(s string) string { return strings.Repeat("old"+s+"\n", 6) },
 	func(s string) string { return "links = ${MARKER_VALUE}\n" + s },
 	func(s string) string { return "tls = ${MARKER_VALUE}\n" + s },
 	func(s string) string { return "tlspin = ${MARKER_VALUE}\n" + s },

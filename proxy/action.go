@@ -104,7 +104,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	switch {
 	case !verdict.Allowed():
 		return s.deny(a, verdict)
-	case s.pending() >= s.srv.general().PendingLimit:
+	case int64(s.pending()) >= s.limits.pending.Load():
 		return s.turnAway(a, "Too many actions in flight")
 	case r.to != nil:
 		s.forwardTo(policy, r.to, a, name, verdict)

@@ -32,6 +32,7 @@ const (
 	fateWrongKey    fate = "wrong key to the challenge"
 	fateNoChallenge fate = "MD5 without a challenge or a key"
 	fateInUse       fate = "already in use"
+	fateMaxSessions fate = "maxsessions"
 	fateBusy        fate = "too many logins at once"
 	fateLockedOut   fate = "locked out"
 )
@@ -59,7 +60,7 @@ func (s *Session) settle(a *ami.Action, came time.Time, f fate) bool {
 			s.log.Info("logged in")
 		}
 		return true
-	case fateInUse:
+	case fateInUse, fateMaxSessions:
 		s.logRefused(zap.InfoLevel, a, f)
 		return s.refuseLogin(a, came, textInUse, reasonLoginInUse)
 	case fateLockedOut: // at once, so that it holds nothing
@@ -104,14 +105,15 @@ func (s *Session) become(a *ami.Action, now *snapshot, user *config.User) fate {
 	s.srv.changing.RLock()
 	defer s.srv.changing.RUnlock()
 	username := a.Get("Username")
-	switch {
-	case s.srv.now() != now:
+	if s.srv.now() != now {
 		return ""
-	case !s.srv.logIn(s, user, username):
-		return fateInUse
+	}
+	if f := s.srv.logIn(s, user, username); f != fateAccepted {
+		return f
 	}
 	s.user = user
 	s.rights.Store(user)
+	s.limits = now.limits[ami.FoldName(username)]
 	s.log = s.log.With(zap.String("user", username))
 	s.raw.SetReadDeadline(time.Time{})
 	s.keepEnd()

@@ -90,6 +90,9 @@ func (srv *Server) change(next *plan) error {
 		return errClosing
 	}
 	srv.current.Store(next.now)
+	for name, l := range next.now.limits {
+		l.set(next.now.config.Users[name])
+	}
 	for _, p := range next.kept {
 		next.then = append(next.then, p.setTenants(next.now.config.Tenants))
 	}

@@ -48,6 +48,7 @@ var loginEvents = map[fate]securityEvent{
 	fateWrongSecret: invalidPassword,
 	fateWrongKey:    challengeFailed,
 	fateInUse:       sessionLimit,
+	fateMaxSessions: sessionLimit,
 	fateBusy:        sessionLimit,
 	fateLockedOut:   failedACL,
 }

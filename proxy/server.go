@@ -36,7 +36,9 @@ type Server struct {
 	total   queue.Total
 	stop    context.CancelFunc // ends the backends
 	context context.Context
-	fixed   config.General // of the start: what only a restart changes
+	// stopping is closed when Shutdown begins.
+	stopping chan struct{}
+	fixed    config.General // of the start: what only a restart changes
 
 	// hashing holds a token for each hashed secret that is being checked, which
 	// takes a processor and some memory.
@@ -95,6 +97,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 		sessions:  make(map[*Session]struct{}),
 		loggedIn:  make(map[string]int),
 		strangers: make(map[*Session]struct{}),
+		stopping:  make(chan struct{}),
 		lockouts:  newLockouts(),
 		hashing:   make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), maxHashing)),
 	}
@@ -169,6 +172,9 @@ func (srv *Server) Backends() []*backend.Backend {
 func (srv *Server) Shutdown(timeout time.Duration) {
 	srv.closeListeners()
 	srv.mu.Lock()
+	if !srv.closing {
+		close(srv.stopping)
+	}
 	srv.closing = true
 	sessions := make([]*Session, 0, len(srv.sessions))
 	for s := range srv.sessions {
@@ -346,15 +352,17 @@ func (srv *Server) forget(s *Session) {
 	delete(srv.sessions, s)
 }
 
-// logIn counts a client as a user; false if the user is in already and may not
-// be twice.
-func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
+// logIn counts a client as a user, unless the user has as many sessions as it may.
+func (srv *Server) logIn(s *Session, u *config.User, name string) fate {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	username := name
 	name = ami.FoldName(name)
-	if srv.loggedIn[name] > 0 && !u.AllowMultipleLogin {
-		return false
+	switch n := srv.loggedIn[name]; {
+	case n > 0 && !u.AllowMultipleLogin:
+		return fateInUse
+	case u.MaxSessions > 0 && n >= u.MaxSessions:
+		return fateMaxSessions
 	}
 	if s.counts == asStranger { // else it was cut meanwhile
 		delete(srv.strangers, s)
@@ -362,7 +370,7 @@ func (srv *Server) logIn(s *Session, u *config.User, name string) bool {
 		s.counts, s.countedName = asUser, name
 		s.username = username
 	}
-	return true
+	return fateAccepted
 }
 
 // inUse reports whether a user who may log in once only is logged in.

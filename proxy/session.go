@@ -80,6 +80,7 @@ type Session struct {
 	log       *zap.Logger
 	reader    *ami.ActionReader
 	challenge string
+	limits    *limits      // of the user, once it is logged in
 	user      *config.User // as it was at the login; nil: not logged in
 	// byOldSecret says that the client knows an old secret of the user only.
 	byOldSecret bool
@@ -212,7 +213,7 @@ func (s *Session) read() {
 		switch {
 		case s.reason.Load() != nil: // it ended from the other side
 		case err == nil:
-			if !s.handle(a) {
+			if s.awaitRate(); !s.handle(a) {
 				return
 			}
 			continue

@@ -20,6 +20,9 @@ type snapshot struct {
 	// audiences are those that sessions are in from their login on, by user.
 	audiences map[*config.User]*audience
 	unwanted  map[string]bool // disabledevents
+	// limits are those of the users by name in lower case. A user who is in two
+	// configurations has the same ones in both.
+	limits map[string]*limits
 	// decoy stands for the users that do not exist: to check a secret of theirs
 	// takes as long as with the slowest of those who do.
 	decoy *acl.Policy
@@ -96,8 +99,11 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 			next.removed = append(next.removed, p)
 		}
 	}
-	n.decoy = acl.Nobody()
-	for _, u := range cfg.Users {
+	n.decoy, n.limits = acl.Nobody(), make(map[string]*limits)
+	for name, u := range cfg.Users {
+		if n.limits[name] = before.limits[name]; n.limits[name] == nil {
+			n.limits[name] = newLimits(u)
+		}
 		if u.Policy.HashWork() > n.decoy.HashWork() {
 			n.decoy = u.Policy.Decoy()
 		}
