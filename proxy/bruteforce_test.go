@@ -1,19 +1,21 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/amiproxy/amiproxy/test/amiclient"
 )
 
 // dialFrom connects from one of the addresses of this machine.
@@ -35,9 +37,26 @@ func (g *gauge) read() {
 	g.heap, g.sys = max(g.heap, m.HeapAlloc), max(g.sys, m.Sys)
 }
 
+// logInFrom logs in and off again, and returns all that the proxy says; nothing if
+// it does not even greet.
+func logInFrom(address, to, user, secret string) (string, error) {
+	c, err := dialFrom(address, to)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	fmt.Fprintf(c, "Action: Login\r\nUsername: %s\r\nSecret: %s\r\nEvents: off\r\n\r\nAction: Logoff\r\n\r\n", user, secret)
+	answer, err := io.ReadAll(c)
+	if len(answer) == 0 || errors.Is(err, syscall.ECONNRESET) { // closed before it was read
+		err = nil
+	}
+	return string(answer), err
+}
+
 // attack guesses secrets from an address until it has tried so often. Each tenth
 // connection says nothing for a while and keeps its place.
-func attack(address, to string, tries int, guessed *atomic.Int64) error {
+func attack(address, to string, tries int) (guesses int64, err error) {
 	var idle []net.Conn
 	defer func() {
 		for _, c := range idle {
@@ -45,11 +64,11 @@ func attack(address, to string, tries int, guessed *atomic.Int64) error {
 		}
 	}()
 	for i := range tries {
-		c, err := dialFrom(address, to)
-		if err != nil {
-			return err
-		}
 		if i%10 == 9 {
+			c, err := dialFrom(address, to)
+			if err != nil {
+				return guesses, err
+			}
 			if idle = append(idle, c); len(idle) > 3 {
 				idle[0].Close()
 				idle = idle[1:]
@@ -57,24 +76,16 @@ func attack(address, to string, tries int, guessed *atomic.Int64) error {
 			continue
 		}
 		user := []string{"argon", "full", "root", "stars"}[i%4]
-		fmt.Fprintf(c, "Action: Login\r\nUsername: %s\r\nSecret: guess%d\r\n\r\n", user, i)
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
-		buf := make([]byte, 1000)
-		n := 0
-		for {
-			var more int
-			if more, err = c.Read(buf[n:]); err != nil {
-				break
-			}
-			n += more
+		answer, err := logInFrom(address, to, user, fmt.Sprint("guess", i))
+		if err == nil && strings.Contains(answer, "accepted") {
+			err = fmt.Errorf("%s is in as %s", address, user)
 		}
-		c.Close()
-		if amiclient.Has(amiclient.Frame(buf[:n]), "Message: Authentication accepted") {
-			return fmt.Errorf("%s is in as %s", address, user)
+		if err != nil {
+			return guesses, err
 		}
-		guessed.Add(1)
+		guesses++
 	}
-	return nil
+	return guesses, nil
 }
 
 // 50 addresses guess secrets: nobody gets in, those who know theirs do and in time,
@@ -86,20 +97,23 @@ func TestBruteForce(t *testing.T) {
 		tries, general = 10_000, ""
 	}
 	const addresses = 50
-	w := newWorld(t, setup{users: hashedUsers, general: general})
+	w := newWorld(t, setup{users: standardUsers + "[argon]\nsecret = " + argon2Password + "\n", general: general})
 	shared := "127.0.1.1"
+	// As real clients do, one that is not let in comes again.
+	retries := 0
 	legitimate := func(address, user, secret string) time.Duration {
 		start := time.Now()
-		conn, err := dialFrom(address, w.addr())
-		if err != nil {
-			t.Fatal(err)
+		for {
+			answer, err := logInFrom(address, w.addr(), user, secret)
+			switch {
+			case err == nil && strings.Contains(answer, "Message: Authentication accepted"):
+				return time.Since(start)
+			case err != nil || answer != "" || time.Since(start) > time.Minute:
+				t.Fatalf("%s from %s: %q, %v, after %v", user, address, answer, err, time.Since(start))
+			}
+			retries++
+			time.Sleep(100 * time.Millisecond)
 		}
-		c := amiclient.New(t, conn)
-		defer c.Close()
-		c.ReadBanner()
-		c.Login(user, secret, "Events: off")
-		c.Roundtrip()
-		return time.Since(start)
 	}
 	legitimate(shared, "full", "full-secret")
 
@@ -111,7 +125,8 @@ func TestBruteForce(t *testing.T) {
 	start := time.Now()
 	for i := range addresses {
 		attackers.Go(func() {
-			if err := attack(fmt.Sprintf("127.0.1.%d", i+1), w.addr(), tries/addresses, &guessed); err != nil {
+			n, err := attack(fmt.Sprintf("127.0.1.%d", i+1), w.addr(), tries/addresses)
+			if guessed.Add(n); err != nil {
 				t.Error(err)
 			}
 		})
@@ -127,13 +142,13 @@ func TestBruteForce(t *testing.T) {
 		peak.read()
 		select {
 		case <-over:
-		default:
+		case <-time.After(20 * time.Millisecond):
 			continue
 		}
 		break
 	}
 	slices.Sort(took)
-	if slowest := took[len(took)-1]; slowest > 10*time.Second {
+	if slowest := took[len(took)-1]; slowest > 20*time.Second {
 		t.Errorf("the slowest login took %v", slowest)
 	}
 	refused := w.logs.FilterMessage("login refused").FilterLevelExact(zap.WarnLevel).Len()
@@ -146,8 +161,8 @@ func TestBruteForce(t *testing.T) {
 	if grown := peak.goroutines - before.goroutines; grown > 10*addresses {
 		t.Errorf("%d goroutines more", grown)
 	}
-	t.Logf("%d guesses from %d addresses in %v, %d of them judged; %d logins of legitimate users, median %v, slowest %v; heap %d to %d MiB at most, %d MiB from the system, %d to %d goroutines",
+	t.Logf("%d guesses from %d addresses in %v, %d of them judged; %d logins of legitimate users, %d of them not at once, median %v, slowest %v; heap %d to %d MiB at most, %d MiB from the system, %d to %d goroutines",
 		guessed.Load(), addresses, time.Since(start).Round(time.Millisecond), refused,
-		len(took), took[len(took)/2].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond),
+		len(took), retries, took[len(took)/2].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond),
 		before.heap>>20, peak.heap>>20, peak.sys>>20, before.goroutines, peak.goroutines)
 }
