@@ -64,13 +64,13 @@ var faults = []fault{
 		answer: lost, told: append([]string{"Down: did not answer in time"}, backAgain...),
 		logged: []string{"PBX is down", "did not answer in time"}, deadline: 15 * time.Second, away: "login failed",
 	}, {
-		name: "slow", hit: func(f *faulty) { f.relay.delay.Store(int64(300 * time.Millisecond)) }, mend: func(f *faulty) { f.relay.delay.Store(0) },
+		name: "slow", hit: func(f *faulty) { f.relay.Delay(300 * time.Millisecond) }, mend: func(f *faulty) { f.relay.NoDelay() },
 		deadline: 10 * time.Second,
 	}, {
-		name: "slow beyond the deadline", hit: func(f *faulty) { f.relay.delay.Store(int64(time.Second)) }, mend: func(f *faulty) { f.relay.delay.Store(0) },
+		name: "slow beyond the deadline", hit: func(f *faulty) { f.relay.Delay(time.Second) }, mend: func(f *faulty) { f.relay.NoDelay() },
 		answer: "Server east did not answer in time", logged: []string{"link lost", "did not answer in time"}, deadline: 10 * time.Second, timeout: 1,
 	}, {
-		name: "single bytes", hit: func(f *faulty) { f.relay.sliced.Store(true) }, mend: func(f *faulty) { f.relay.sliced.Store(false) },
+		name: "single bytes", hit: func(f *faulty) { f.relay.Slice() }, mend: func(f *faulty) { f.relay.NoSlice() },
 		deadline: 20 * time.Second,
 	}, {
 		name: "garbage", hit: func(f *faulty) {
