@@ -97,6 +97,7 @@ type Backend struct {
 	directories atomic.Pointer[Directories]
 	version     atomic.Pointer[string]
 	booted      atomic.Pointer[booted] // nil while the PBX is away or boots
+	booting     atomic.Bool            // see Booting
 	up          atomic.Bool            // copy of state.Up for readers without the lock
 
 	// mu guards the following. Nothing is called, logged or written to a socket

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,6 +56,21 @@ func (b *Backend) FullyBooted(now time.Time) ami.Frame {
 	out = appendSeconds(out, "LastReload", booted.reloaded, now)
 	out = ami.AppendHeader(out, "Status", "Fully Booted")
 	return ami.AppendEnd(out)
+}
+
+// Booting reports whether the PBX is there and will have more actions than it has
+// said by now: its modules are being loaded, or it has yet to list what they
+// brought. One that never says that it has booted, as its user there may not read
+// the class system, is booting for ever.
+func (b *Backend) Booting() bool { return b.Up() && b.booting.Load() }
+
+// meetsBooted reports whether the PBX had booted when the link logged in: it says
+// so before it answers anything else (manager.c: action_login). Asterisk 1.4 says
+// it to nobody, unless it is told to by asterisk.conf.
+func (l *link) meetsBooted() bool {
+	return l.b.Version() == "1.0" || slices.ContainsFunc(l.early, func(f ami.Frame) bool {
+		return string(f.Event()) == "FullyBooted"
+	})
 }
 
 func appendSeconds(dst []byte, name string, from, now time.Time) []byte {

@@ -111,6 +111,7 @@ func (b *Backend) listAgain() {
 }
 
 func (b *Backend) listCommands() {
+	booted := b.booted.Load() != nil
 	err := b.house.Do(Request{
 		Action: ami.NewAction("Action: ListCommands"),
 		Done: func(a Answer) {
@@ -119,6 +120,9 @@ func (b *Backend) listCommands() {
 				b.listAgain()
 			case isSuccess(a.Bytes):
 				b.authority.Store(parseAuthority(a.Bytes))
+				if booted {
+					b.booting.Store(false)
+				}
 			}
 		},
 	})

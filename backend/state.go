@@ -78,6 +78,7 @@ func (b *Backend) comesUp(l *link) {
 	}
 	b.namesDue, b.namesDelay = time.Time{}, 0
 	b.state = s
+	b.booting.Store(!l.meetsBooted())
 	b.up.Store(true)
 	b.mu.Unlock()
 	restarted := zap.Skip()

@@ -96,10 +96,11 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		return s.turnAway(a, refusal)
 	}
 	var verdict acl.Verdict
+	var of []mergeView
 	if r.to != nil {
 		verdict = mayAt(policy, r.to, a, name)
 	} else {
-		r.merged, verdict = mayAtAny(policy, r.merged, a, name)
+		of, verdict = mayAtAny(policy, r.merged, a, name)
 	}
 	switch {
 	case !verdict.Allowed():
@@ -109,7 +110,7 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 	case r.to != nil:
 		s.forwardTo(policy, r.to, a, name, verdict)
 	default:
-		s.forwardToAll(policy, r.merged, a, name, verdict)
+		s.forwardToAll(policy, of, a, name, verdict)
 	}
 	return true
 }

@@ -14,24 +14,35 @@ import (
 	"github.com/amiproxy/amiproxy/backend"
 )
 
-// mayAtAny leaves of some PBXes those that have the action and may be sent it;
-// a refusal is that of the first, if there is none.
-func mayAtAny(policy *acl.Policy, views []*view, a *ami.Action, name string) (may []*view, verdict acl.Verdict) {
+// mergeView is a PBX that a list is of.
+type mergeView struct {
+	*view
+	// booting: it does not have the action, and may have it when it has booted.
+	booting bool
+}
+
+// mayAtAny leaves of some PBXes those that have the action and may be sent it,
+// and those that boot. The verdict is that on the first that may; if none may, that
+// on the first that has the action.
+func mayAtAny(policy *acl.Policy, views []*view, a *ami.Action, name string) (of []mergeView, verdict acl.Verdict) {
+	may, refused := false, false
+	verdict.Refusal = unknownAction(a.Name())
 	for _, v := range views {
-		if _, ok := v.Authority().Class(name); !ok {
-			continue
-		}
-		switch at := mayAt(policy, v, a, name); {
+		_, has := v.Authority().Class(name)
+		at := mayAt(policy, v, a, name)
+		switch {
 		case at.Allowed():
-			if len(may) == 0 {
-				verdict = at
+			if !may {
+				may, verdict = true, at
 			}
-			may = append(may, v)
-		case len(may) == 0 && verdict.Allowed():
-			verdict = at
+			of = append(of, mergeView{v, false})
+		case !has && v.Booting():
+			of = append(of, mergeView{v, true})
+		case has && !may && !refused:
+			refused, verdict = true, at
 		}
 	}
-	return may, verdict
+	return of, verdict
 }
 
 // merge is a list action that several PBXes are answering.
@@ -62,11 +73,16 @@ type mergePart struct {
 
 // forwardToAll asks several PBXes for a list and makes one of what they answer
 // within mergetimeout.
-func (s *Session) forwardToAll(policy *acl.Policy, views []*view, a *ami.Action, name string, verdict acl.Verdict) {
-	m := &merge{s: s, action: name, id: a.ID(), open: len(views)}
+func (s *Session) forwardToAll(policy *acl.Policy, views []mergeView, a *ami.Action, name string, verdict acl.Verdict) {
+	m := &merge{s: s, action: name, id: a.ID()}
 	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size()), merge: m}
 	for _, v := range views {
-		m.parts = append(m.parts, mergePart{name: v.Name(), failure: pbxError(v.Name(), backend.ErrTimeout)})
+		p := mergePart{name: v.Name(), failure: unknownAction(a.Name())}
+		if !v.booting {
+			p.failure = pbxError(v.Name(), backend.ErrTimeout)
+			m.open++
+		}
+		m.parts = append(m.parts, p)
 		m.slot.parts = append(m.slot.parts, part{v.index, new(backend.Progress)})
 	}
 	m.mu.Lock()
@@ -74,6 +90,9 @@ func (s *Session) forwardToAll(policy *acl.Policy, views []*view, a *ami.Action,
 	m.mu.Unlock()
 	s.add(m.slot)
 	for i, v := range views {
+		if v.booting {
+			continue
+		}
 		inside, hidden := hide(policy, v.pbx, a)
 		err := v.stream.Do(backend.Request{
 			Action: inside, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),

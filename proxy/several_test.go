@@ -85,6 +85,53 @@ func TestListWithoutAPBXThatIsAway(t *testing.T) {
 	}
 }
 
+// A PBX that boots has not all its actions. Until it has told those that it has then,
+// a list is not complete without it.
+func TestListWithoutAPBXThatBoots(t *testing.T) {
+	w := newWorld(t, idle())
+	c := w.login("full", "Events: off")
+	missing := func() string {
+		t.Helper()
+		list := c.List("Action: DeviceStateList")
+		return header(list[len(list)-1], "Missing")
+	}
+	restart := func(booted bool) {
+		t.Helper()
+		w.take("west")
+		w.sims["west"].Remove("DeviceStateList")
+		w.sims["west"].Boot(booted)
+		w.bringUp("west")
+	}
+	restart(true)
+	w.awaitBooted("west")
+	if got := missing(); got != "" {
+		t.Errorf("missing: %q, which does not have it", got)
+	}
+	restart(false)
+	if got := missing(); got != "west" {
+		t.Errorf("missing while west boots: %q", got)
+	}
+	if got := c.Do("Action: DeviceStateList", "Server: west"); header(got, "Response") != "Error" {
+		t.Errorf("%q", got)
+	}
+	w.sims["west"].Handle("DeviceStateList", func(r *simpbx.Request) { r.Reply("Error", "of west") })
+	w.sims["west"].Boot(true)
+	w.awaitBooted("west")
+	if got := missing(); got != "west" {
+		t.Errorf("missing before west has told its actions again: %q", got)
+	}
+	eventually(t, "west has it", func() bool {
+		got := c.Do("Action: DeviceStateList", "Server: west")
+		return header(got, "Message") == "of west"
+	})
+	if got := missing(); got != "west" {
+		t.Errorf("missing, as it refuses: %q", got)
+	}
+	if w.pbx("west").Booting() {
+		t.Error("west has booted and told its actions, and is still said to boot")
+	}
+}
+
 func TestListWithoutAPBXThatIsSlow(t *testing.T) {
 	w := newWorld(t, idle())
 	w.awaitNames("east", "west")

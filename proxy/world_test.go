@@ -225,8 +225,15 @@ func (w *world) take(name string) {
 	w.awaitDown(name)
 }
 
-// putBack puts a PBX on the net again.
+// putBack puts a PBX on the net again, and waits until it is there.
 func (w *world) putBack(name string) {
+	w.tb.Helper()
+	w.bringUp(name)
+	w.awaitBooted(name)
+}
+
+// bringUp puts a PBX on the net again, booted or not.
+func (w *world) bringUp(name string) {
 	w.tb.Helper()
 	l, err := net.Listen("tcp", w.addrs[name])
 	if err != nil {
@@ -234,7 +241,7 @@ func (w *world) putBack(name string) {
 	}
 	w.listeners[name] = l
 	go w.sims[name].Serve(l) //nolint:errcheck // Close ends it
-	w.awaitBooted(name)
+	eventually(w.tb, name+" is up", w.pbx(name).Up)
 }
 
 func (w *world) addr() string { return w.srv.Addrs()[0].String() }
