@@ -198,7 +198,11 @@ func (srv *Server) logReload(before *config.Config, next *plan, reconnected []st
 	for _, w := range now.Warnings {
 		srv.log.Warn("configuration", zap.String("warning", w))
 	}
-	if keys := restartKeys(&srv.fixed, &now.General); len(keys) > 0 {
+	keys := restartKeys(&srv.fixed, &now.General)
+	for _, name := range next.respelled {
+		keys = append(keys, "[pbx:"+name+"]")
+	}
+	if len(keys) > 0 {
 		srv.log.Warn("configuration reloaded but for what needs a restart", zap.Strings("keys", keys))
 	}
 	fields := []zap.Field{zap.Int("PBXes", len(now.PBXs)), zap.Int("users", len(now.Users))}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -231,6 +232,55 @@ func TestReloadRemovesPBX(t *testing.T) {
 	}
 	if list := again.List("Action: CoreShowChannels"); header(list[0], "Response") != "Success" {
 		t.Errorf("%q", list)
+	}
+}
+
+// A PBX is the same one if its name is written in other letters of the same: nothing
+// happens to it, and clients go on to see the name that they know.
+func TestReloadSpellsAPBXOtherwise(t *testing.T) {
+	w := newWorld(t, eastAndWest())
+	w.answerer("Getvar")
+	w.addrs["East"], w.addrs["WEST"] = w.addrs["east"], w.addrs["west"]
+	full, west := w.login("full"), w.login("westonly")
+	east := w.pbx("east")
+	logins := east.Stats().Logins.Load()
+	w.reload(reloadUsers+"[new]\nsecret = new-secret\nread = all\nwrite = all\npbx = eASt,west\ndefaultpbx = EAST\n", "East", "WEST")
+	if w.pbx("east") != east || east.Stats().Losses.Load() != 0 || east.Stats().Logins.Load() != logins {
+		t.Error("east was connected anew")
+	}
+	for _, keys := range w.logs.FilterMessageSnippet("needs a restart").All() {
+		if got := keys.ContextMap()["keys"]; fmt.Sprint(got) != "[[pbx:East] [pbx:WEST]]" {
+			t.Errorf("named: %v", got)
+		}
+	}
+	if w.logs.FilterMessageSnippet("needs a restart").Len() != 1 {
+		t.Error("the log does not name them")
+	}
+	for _, e := range w.logs.FilterMessage("configuration reloaded").All() {
+		if fields := e.ContextMap(); len(fields) != 3 || fmt.Sprint(fields["users added"]) != "[new]" {
+			t.Errorf("logged: %v", fields)
+		}
+	}
+	added := w.login("new")
+	for _, c := range []*amiclient.Client{full, added} {
+		if f := c.Do("Action: Getvar", "Server: EAST", "Variable: x"); header(f, "Message") != "I am east" || header(f, "Server") != "east" {
+			t.Errorf("%q", f)
+		}
+	}
+	if f := added.Do("Action: Getvar", "Variable: x"); header(f, "Message") != "I am east" {
+		t.Errorf("the default: %q", f)
+	}
+	if f := west.Do("Action: Getvar", "Variable: x"); header(f, "Message") != "I am west" {
+		t.Errorf("%q", f)
+	}
+	full.ExpectNothing() // such as ProxyServerState
+	w.sims["east"].Event("Settled", ami.ClassSystem)
+	for _, c := range []*amiclient.Client{full, added} {
+		c.ExpectNext("Event: Settled", "Server: east")
+	}
+	w.reload(strings.Replace(reloadUsers, "pbx = west", "pbx = East", 1), "East", "WEST")
+	if got := header(west.Do("Action: Getvar", "Variable: x"), "Message"); got != "No such server: west" {
+		t.Errorf("a PBX that its user may not use any more: %s", got)
 	}
 }
 

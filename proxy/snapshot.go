@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/backend"
@@ -33,11 +35,10 @@ func (srv *Server) now() *snapshot { return srv.current.Load() }
 
 func (srv *Server) general() *config.General { return &srv.now().config.General }
 
-// pbx finds a PBX by its name as the configuration spells it, nil if there is
-// none.
+// pbx finds a PBX by its name, compared without case; nil if there is none.
 func (n *snapshot) pbx(name string) *pbx {
 	for _, p := range n.pbxs {
-		if p.Name() == name {
+		if ami.FoldName(p.Name()) == ami.FoldName(name) {
 			return p
 		}
 	}
@@ -58,6 +59,8 @@ type plan struct {
 	added, removed []*pbx
 	kept           []*pbx
 	settings       []*backend.Settings // those that kept are to have
+	// respelled are the names of PBXes that go on under another spelling.
+	respelled []string
 	// narrowed are the sessions that have lost rights by it.
 	narrowed []*Session
 	// then is what is to be done once it is in use.
@@ -71,8 +74,9 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 	if before == nil {
 		before = &snapshot{}
 	}
+	cfg, respelled := before.respell(cfg)
 	n := &snapshot{config: cfg, indexes: before.indexes, audiences: make(map[*config.User]*audience)}
-	next := &plan{now: n}
+	next := &plan{now: n, respelled: respelled}
 	for _, options := range cfg.PBXs {
 		p := before.pbx(options.Name)
 		if p != nil {
@@ -116,4 +120,40 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 		n.unwanted[name] = true
 	}
 	return next, nil
+}
+
+// respell returns a configuration in which the PBXes that there are already are
+// spelled as they are now: a name is for as long as its PBX is there, in events that
+// are on their way and in what clients remember. respelled are the names that were
+// spelled otherwise.
+func (n *snapshot) respell(cfg *config.Config) (as *config.Config, respelled []string) {
+	spell := func(name string) string {
+		if p := n.pbx(name); p != nil {
+			return p.Name()
+		}
+		return name
+	}
+	for _, o := range cfg.PBXs {
+		if spell(o.Name) != o.Name {
+			respelled = append(respelled, o.Name)
+		}
+	}
+	if respelled == nil {
+		return cfg, nil
+	}
+	c := *cfg
+	c.PBXs = slices.Clone(cfg.PBXs)
+	for i := range c.PBXs {
+		c.PBXs[i].Name = spell(c.PBXs[i].Name)
+	}
+	c.Users = make(map[string]*config.User, len(cfg.Users))
+	for name, u := range cfg.Users {
+		user := *u
+		user.PBXs = slices.Clone(u.PBXs)
+		for i := range user.PBXs {
+			user.PBXs[i] = spell(user.PBXs[i])
+		}
+		c.Users[name] = &user
+	}
+	return &c, respelled
 }
