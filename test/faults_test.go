@@ -150,6 +150,7 @@ func (f fault) run(t *testing.T, east, west *asterisk.PBX) {
 	}
 	goesOn("before")
 
+	p.markLog()
 	f.hit(p)
 	start := time.Now()
 	f.expectAnswers(t, c)
@@ -188,6 +189,12 @@ func (f fault) run(t *testing.T, east, west *asterisk.PBX) {
 	}
 	if f.logged != nil {
 		p.waitLog("the fault", zapcore.WarnLevel, f.logged...)
+	}
+	if len(f.told) > 0 {
+		p.waitLog("the loss", zapcore.WarnLevel, "PBX is down", "pbx:east", strings.TrimPrefix(f.told[0], "Down: "))
+		p.waitLog("the way back", zapcore.InfoLevel, "PBX is up", "pbx:east", "restarted:no")
+	} else if down := p.logged(zapcore.WarnLevel, "PBX is down"); down != "" {
+		t.Errorf("logged %q", down)
 	}
 	eventually(t, "an answer of east", func() bool {
 		return amiclient.Has(c.Do("Action: Getvar", "Variable: X", "Server: east"), "Response: Success", "Server: east")
@@ -283,6 +290,7 @@ func TestPBXThatEnds(t *testing.T) {
 			watch := f.login(t, "many")
 			watch.Roundtrip()
 			end := func(how func()) (down string) {
+				f.markLog()
 				how()
 				down = readStates(watch, "Down")[0]
 				f.waitLog("the reason", zapcore.WarnLevel, "PBX is down", strings.TrimPrefix(down, "Down: "))
@@ -292,6 +300,7 @@ func TestPBXThatEnds(t *testing.T) {
 				if want := []string{"Up: logged in, restarted: yes", "FullyBooted"}; !slices.Equal(told, want) {
 					t.Errorf("told %q, want %q", told, want)
 				}
+				f.waitLog("the other run", zapcore.InfoLevel, "PBX is up", "pbx:east", "restarted:yes")
 				return down
 			}
 			if down := end(east.Kill); down != "Down: connection lost" {

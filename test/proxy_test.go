@@ -33,7 +33,10 @@ type proxied struct {
 	tb   testing.TB
 	addr string
 	logs *observer.ObservedLogs
-	file string // what the next reload loads
+	// logMark is how many log entries there were at markLog, which is the test's
+	// goroutine's.
+	logMark int
+	file    string // what the next reload loads
 }
 
 // startProxy runs a proxy until the test ends. sections are those of the users, and

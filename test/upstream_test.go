@@ -85,24 +85,33 @@ func pin(tb testing.TB, pbx *asterisk.PBX) string {
 	return strings.Join(pairs, ":")
 }
 
-// waitLog waits for a log entry with a text in its message or in one of its fields.
-func (p *proxied) waitLog(what string, level zapcore.Level, texts ...string) string {
+// waitLog waits for a log entry since the mark with texts in its message or in its fields.
+func (p *proxied) waitLog(what string, level zapcore.Level, texts ...string) (found string) {
 	p.tb.Helper()
-	var found string
 	eventually(p.tb, what+" in the log", func() bool {
-		for _, e := range p.logs.All() {
-			found = fmt.Sprint(e.Message, e.ContextMap())
-			all := e.Level == level
-			for _, text := range texts {
-				all = all && strings.Contains(found, text)
-			}
-			if all {
-				return true
-			}
-		}
-		return false
+		found = p.logged(level, texts...)
+		return found != ""
 	})
 	return found
+}
+
+// markLog has logged and waitLog look at what is logged from now on.
+func (p *proxied) markLog() { p.logMark = p.logs.Len() }
+
+// logged finds a log entry since the mark with texts in its message or in its fields;
+// empty: there is none.
+func (p *proxied) logged(level zapcore.Level, texts ...string) string {
+	for _, e := range p.logs.All()[p.logMark:] {
+		entry := fmt.Sprint(e.Message, e.ContextMap())
+		all := e.Level == level
+		for _, text := range texts {
+			all = all && strings.Contains(entry, text)
+		}
+		if all {
+			return entry
+		}
+	}
+	return ""
 }
 
 // TestUserOfTheProxyLacksRights gives the proxy users on the PBXes with too few rights,
