@@ -118,7 +118,7 @@ func (srv *Server) population() (users, strangers int) {
 	for _, n := range srv.loggedIn {
 		users += n
 	}
-	return users, len(srv.strangers)
+	return users, len(srv.strangers) + srv.visitors
 }
 
 // status is what ProxyStatus shows of a PBX.

@@ -25,10 +25,7 @@ func (s *Session) queueAnswer(frame []byte) {
 // queueEventLocked queues an event unless the mask or the filters, which may
 // have changed since it came, are against it (process_events tests again, too).
 func (s *Session) queueEventLocked(e *event) {
-	if !s.sees(e.class) {
-		return
-	}
-	if a := s.audience.Load(); a != e.passed && (!a.lets(e.sight, e.frame) || !s.passAgain(a, e.frame)) {
+	if !s.stillSeesLocked(e) {
 		return
 	}
 	s.events++
@@ -38,6 +35,16 @@ func (s *Session) queueEventLocked(e *event) {
 			return
 		}
 	}
+}
+
+// stillSeesLocked reports whether an event that was for the session when it came
+// still is.
+func (s *Session) stillSeesLocked(e *event) bool {
+	if !s.sees(e.class) {
+		return false
+	}
+	a := s.audience.Load()
+	return a == e.passed || a.lets(e.sight, e.frame) && s.passAgain(a, e.frame)
 }
 
 // makeRoom is for a frame that did not fit. If the bound that it broke is the
@@ -93,7 +100,9 @@ func (a *account) close() {
 }
 
 // accountLocked tells the account what the session holds outside of its queue.
-func (s *Session) accountLocked() { s.account.set(s.slotBytes + s.heldBytes + s.filterBytes) }
+func (s *Session) accountLocked() {
+	s.account.set(s.slotBytes + s.unsentBytes + s.heldBytes + s.filterBytes)
+}
 
 // countLocked accounts for what waits in slots and for them. If that is too
 // much for all sessions together, the one that holds most is cut.

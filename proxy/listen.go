@@ -84,6 +84,17 @@ type fileStamp struct {
 	size     int64
 }
 
+// TLSConfig is for a listener with a certificate and its key from PEM files, in one
+// file if keyFile is empty. They are read again when they change; if they cannot be,
+// which is logged, the ones before stay in use. It fails if they cannot be used now.
+func TLSConfig(certFile, keyFile string, log *zap.Logger) (*tls.Config, error) {
+	c, err := newCertificate(certFile, keyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	return c.config(), nil
+}
+
 func newCertificate(certFile, keyFile string, log *zap.Logger) (*certificate, error) {
 	if keyFile == "" {
 		keyFile = certFile // one PEM file with both is usual for Asterisk

@@ -23,7 +23,7 @@ func init() {
 		"events":       (*Session).setEvents,
 		"listcommands": (*Session).listCommands,
 		"filter":       (*Session).addFilter,
-		"waitevent":    (*Session).waitEvent,
+		"waitevent":    func(s *Session, a *ami.Action) bool { return s.client.waitEvent(a) },
 	}
 }
 

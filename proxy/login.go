@@ -115,8 +115,7 @@ func (s *Session) become(a *ami.Action, now *snapshot, user *config.User) fate {
 	s.rights.Store(user)
 	s.limits = now.limits[ami.FoldName(username)]
 	s.log = s.log.With(zap.String("user", username))
-	s.raw.SetReadDeadline(time.Time{})
-	s.keepEnd()
+	s.client.admit()
 	s.srv.lockouts.succeeded(s.remote.Addr(), username)
 	s.welcome(a, now)
 	return fateAccepted

@@ -171,7 +171,7 @@ func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) (less 
 // perhaps, and what the session may not send there any more.
 func (s *Session) withdraw() {
 	policy := s.policy()
-	for _, v := range s.saw {
+	for _, v := range s.client.ways() {
 		lost := !slices.Contains(s.rights.Load().PBXs, v.Name())
 		v.stream.Withdraw(func(a *ami.Action) bool {
 			// What is to be set now was not when it was accepted.

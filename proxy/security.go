@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -140,7 +138,7 @@ func (s *Session) appendSecurity(f []byte, e securityEvent, now time.Time, accou
 		f = ami.AppendHeader(f, "AccountID", account)
 	}
 	f = ami.AppendHeader(f, "SessionID", strconv.FormatUint(s.id, 10))
-	f = ami.AppendHeader(f, "LocalAddress", s.transport(localAddr(s.raw)))
+	f = ami.AppendHeader(f, "LocalAddress", s.transport(s.client.local()))
 	f = ami.AppendHeader(f, "RemoteAddress", s.transport(s.remote))
 	for i := 0; i+1 < len(details); i += 2 {
 		f = ami.AppendHeader(f, details[i], details[i+1])
@@ -159,7 +157,7 @@ func (s *Session) transport(a netip.AddrPort) string {
 	if addr.Is4() {
 		family = "IPV4"
 	}
-	if _, ok := s.conn.(*tls.Conn); ok {
+	if s.client.isTLS() {
 		protocol = "TLS"
 	}
 	return family + "/" + protocol + "/" + addr.String() + "/" + strconv.Itoa(int(a.Port()))
@@ -172,13 +170,6 @@ func isoTime(t time.Time) string {
 		t = time.Unix(0, 0)
 	}
 	return t.Local().Format("2006-01-02T15:04:05.000-0700")
-}
-
-func localAddr(c net.Conn) netip.AddrPort {
-	if a, ok := c.LocalAddr().(*net.TCPAddr); ok {
-		return a.AddrPort()
-	}
-	return netip.AddrPort{}
 }
 
 const (

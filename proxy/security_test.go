@@ -162,7 +162,7 @@ func TestSecurityEventTimestamp(t *testing.T) {
 }
 
 func TestSecurityAddresses(t *testing.T) {
-	s := &Session{}
+	s := &Session{client: &wire{}}
 	for text, want := range map[string]string{
 		"192.0.2.1:5038":          "IPV4/TCP/192.0.2.1/5038",
 		"[::ffff:192.0.2.1]:5038": "IPV4/TCP/192.0.2.1/5038",

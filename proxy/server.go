@@ -78,6 +78,7 @@ type Server struct {
 	loggedIn map[string]int
 	// strangers are the sessions that count for authlimit.
 	strangers map[*Session]struct{}
+	visitors  int // those who come by HTTP and have not logged in
 	closing   bool
 	lastID    uint64
 }
@@ -183,7 +184,7 @@ func (srv *Server) Shutdown(timeout time.Duration) {
 	srv.mu.Unlock()
 	srv.awaitChange() // from here on nothing is started
 	for _, s := range sessions {
-		s.endReading()
+		s.client.endReading()
 	}
 	cut := time.AfterFunc(timeout, func() {
 		for _, s := range sessions {
@@ -276,10 +277,28 @@ func (srv *Server) tryEnter(s *Session) (id uint64, err error) {
 	}
 	srv.strangers[s] = struct{}{}
 	s.counts = asStranger
+	return srv.addLocked(s), nil
+}
+
+// enterWeb counts in a new client that comes by HTTP. As in Asterisk authlimit
+// does not count it, so that it keeps nobody else out.
+func (srv *Server) enterWeb(s *Session) (id uint64, err error) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closing {
+		return 0, errClosing
+	}
+	srv.serving.Add(1) // until it is forgotten
+	srv.visitors++
+	s.counts = asVisitor
+	return srv.addLocked(s), nil
+}
+
+func (srv *Server) addLocked(s *Session) (id uint64) {
 	srv.sessions[s] = struct{}{}
 	srv.lastID++
 	s.id = srv.lastID
-	return s.id, nil
+	return s.id
 }
 
 // yielding is the client that is to give its place to a new one, nil if all have
@@ -327,6 +346,7 @@ type counts uint8
 const (
 	asNothing  counts = iota // not yet, or no more
 	asStranger               // connected and not logged in
+	asVisitor                // the same, by HTTP
 	asUser
 )
 
@@ -338,6 +358,8 @@ func (srv *Server) uncount(s *Session) {
 	switch s.counts {
 	case asStranger:
 		delete(srv.strangers, s)
+	case asVisitor:
+		srv.visitors--
 	case asUser:
 		if srv.loggedIn[s.countedName]--; srv.loggedIn[s.countedName] == 0 {
 			delete(srv.loggedIn, s.countedName)
@@ -364,12 +386,17 @@ func (srv *Server) logIn(s *Session, u *config.User, name string) fate {
 	case u.MaxSessions > 0 && n >= u.MaxSessions:
 		return fateMaxSessions
 	}
-	if s.counts == asStranger { // else it was cut meanwhile
+	switch s.counts {
+	case asStranger:
 		delete(srv.strangers, s)
-		srv.loggedIn[name]++
-		s.counts, s.countedName = asUser, name
-		s.username = username
+	case asVisitor:
+		srv.visitors--
+	default:
+		return fateAccepted // it was cut meanwhile
 	}
+	srv.loggedIn[name]++
+	s.counts, s.countedName = asUser, name
+	s.username = username
 	return fateAccepted
 }
 

@@ -1,13 +1,9 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,12 +16,6 @@ import (
 	"github.com/amiproxy/amiproxy/backend"
 	"github.com/amiproxy/amiproxy/config"
 	"github.com/amiproxy/amiproxy/internal/queue"
-)
-
-const (
-	// lastWords is how long a client may read nothing of what is left for it
-	// once its session has ended.
-	lastWords = 2 * time.Second
 )
 
 // reason is why a session ended. It is a closed list: log value and, later,
@@ -52,6 +42,7 @@ const (
 	reasonUserRemoved  reason = "user removed"
 	reasonNotAdmitted  reason = "address no longer admitted"
 	reasonShutdown     reason = "shutdown"
+	reasonHTTPTimeout  reason = "httptimeout"
 )
 
 var (
@@ -63,7 +54,7 @@ var (
 type Session struct {
 	// Static after construction
 	srv     *Server
-	raw     net.Conn // the socket
+	client  transport
 	remote  netip.AddrPort
 	since   time.Time // when the client came
 	out     *queue.Queue
@@ -76,9 +67,7 @@ type Session struct {
 	kickedBy atomic.Pointer[string]
 
 	// Owned by the reader; static once the session is subscribed to events
-	conn      net.Conn // what is read and written: a socket on raw, or TLS on that
 	log       *zap.Logger
-	reader    *ami.ActionReader
 	challenge string
 	limits    *limits      // of the user, once it is logged in
 	user      *config.User // as it was at the login; nil: not logged in
@@ -95,6 +84,9 @@ type Session struct {
 	views []view
 	// refused are its actions that were refused.
 	refused ration
+	// asking is the request whose action is being handled, always owned by the
+	// reader; nil: answers go into the queue.
+	asking *WebAnswer
 
 	// rights are those of user less what reloads took away. Changed under
 	// Server.changing, read without.
@@ -121,6 +113,7 @@ type Session struct {
 	held        []heldEvent
 	heldBytes   int64
 	slotBytes   int64       // of answers in slots
+	unsentBytes int64       // of answers to requests that are not written yet
 	filterBytes int64       // about what the filters hold that it has added
 	wanted      int         // the reader waits until there are no more slots than that; -1: it does not
 	waiting     bool        // the reader waits for an event (WaitEvent)
@@ -129,61 +122,43 @@ type Session struct {
 	timer       *time.Timer // lets held events go; nil: none was held yet
 }
 
+// transport is how a session meets its client: by a connection of its own (wire),
+// or by requests over HTTP (WebSession). But for waitEvent its methods never
+// wait and may be called from anywhere, with locks held.
+type transport interface {
+	// endReading takes no more actions, as if the client had no more to say.
+	// When all is answered the session ends.
+	endReading()
+	// admit says that the client is no stranger any more.
+	admit()
+	// waitEvent is the action WaitEvent, for the reader.
+	waitEvent(a *ami.Action) bool
+	// send sends an action to a PBX, for the reader; see [backend.Stream.Do]. ways are all
+	// streams that it was sent on, each with its PBX.
+	send(v *view, r backend.Request) error
+	ways() []view
+	// keepLocked takes an event that the client will ask for; false if it does
+	// not, and events go into the queue. It is called with Session.mu held.
+	keepLocked(e *event) bool
+	// finish ends it after what is queued.
+	finish()
+	// cut ends it at once.
+	cut()
+	// local is our end's address, isTLS whether it is TLS.
+	local() netip.AddrPort
+	isTLS() bool
+}
+
 // view is a PBX as a session sees it.
 type view struct {
 	*pbx
 	stream *backend.Stream
 }
 
-// serve is the life of one client's connection.
-func (srv *Server) serve(raw net.Conn, config *tls.Config) {
-	defer raw.Close()
-	s := newSession(srv, raw)
-	id, err := srv.enter(s)
-	s.log = srv.log.With(zap.Uint64("session", id), zap.Stringer("remote", s.remote))
-	if err != nil {
-		switch err {
-		case errAuthLimit:
-			s.log.Warn("client refused", zap.String("reason", err.Error()))
-		case errLockedOut: // the log has told already
-			s.log.Debug("client refused", zap.String("reason", err.Error()))
-		}
-		return
-	}
-	defer srv.forget(s)
-	defer srv.uncount(s)
-	s.raw.SetDeadline(authDeadline(time.Now(), srv.general().AuthTimeout))
-	s.keepEnd()
-	if config != nil {
-		conn := tls.Server(s.conn, config)
-		if err := conn.HandshakeContext(srv.context); err != nil {
-			s.abort(reasonHandshake)
-			s.logGone(zap.InfoLevel, zap.Error(err))
-			return
-		}
-		s.conn = conn
-	}
-	s.raw.SetWriteDeadline(time.Time{})
-	s.log.Debug("client connected")
-	s.reader = ami.NewActionReader(s.conn)
-	s.queueAnswer([]byte(srv.banner() + "\r\n"))
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		if s.out.Drain(sessionWriter{s}) != nil {
-			s.abort(reasonClientReset)
-		}
-		s.endReading()
-	})
-	s.read()
-	writer.Wait()
-	s.close()
-	s.hangUp()
-}
-
-func newSession(srv *Server, raw net.Conn) *Session {
-	s := &Session{
-		srv: srv, raw: raw,
-		remote:  remoteAddr(raw),
+func newSession(srv *Server, client transport, remote netip.AddrPort) *Session {
+	return &Session{
+		srv: srv, client: client,
+		remote:  remote,
 		since:   time.Now(),
 		log:     srv.log,
 		out:     queue.New(queue.Options{Answers: strangerLimit, Total: &srv.total}),
@@ -194,57 +169,11 @@ func newSession(srv *Server, raw net.Conn) *Session {
 
 		answerLimit: strangerLimit,
 	}
-	s.conn = socket{raw, s}
-	return s
-}
-
-// authDeadline is when a client that has not logged in is cut: Asterisk
-// compares whole seconds, so it is the start of a second (manager.c:
-// do_message).
-func authDeadline(accepted time.Time, timeout time.Duration) time.Time {
-	return accepted.Truncate(time.Second).Add(timeout + time.Second)
-}
-
-// read handles actions until the client or the session ends.
-func (s *Session) read() {
-	for {
-		s.awaitRoom(maxSlots - 1)
-		a, err := s.reader.Read()
-		switch {
-		case s.reason.Load() != nil: // it ended from the other side
-		case err == nil:
-			if s.awaitRate(); !s.handle(a) {
-				return
-			}
-			continue
-		case errors.Is(err, io.EOF):
-			// What was sent is still answered.
-			s.endWith(reasonClientClosed)
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			s.abort(reasonClientReset)
-		case s.srv.isClosing():
-			s.endWith(reasonShutdown)
-		default:
-			s.abort(reasonAuthTimeout)
-		}
-		return
-	}
-}
-
-// endReading makes the reader stop, as if the client had no more to say.
-func (s *Session) endReading() { s.raw.SetReadDeadline(time.Unix(1, 0)) }
-
-// keepEnd calls endReading again if the session is to end: a deadline that was
-// set for something else may have undone it.
-func (s *Session) keepEnd() {
-	if s.reason.Load() != nil || s.srv.isClosing() {
-		s.endReading()
-	}
 }
 
 // endWith closes the session once all that is pending was answered.
 func (s *Session) endWith(why reason) {
-	s.add(&slot{pbx: noPBX, done: true, last: why})
+	s.place(&slot{pbx: noPBX, done: true, last: why})
 }
 
 // abort cuts the session at once; what waits for the client is thrown away.
@@ -256,27 +185,14 @@ func (s *Session) abort(why reason) {
 		s.out.Abort()
 		s.account.close()
 		s.srv.uncount(s)
-		s.raw.Close()
+		s.client.cut()
 	})
 }
 
-// finish lets the writer end the session after what is queued.
+// finish ends the session after what is queued.
 func (s *Session) finish(why reason) {
 	s.reason.CompareAndSwap(nil, &why)
-	s.raw.SetWriteDeadline(time.Now().Add(lastWords))
-	s.out.Close()
-	s.wake()
-}
-
-// hangUp closes the connection so that the client gets the last bytes: a
-// socket that is closed with unread input would be reset, and what the client
-// has not read yet would be lost with it.
-func (s *Session) hangUp() {
-	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		s.raw.SetReadDeadline(time.Now().Add(lastWords))
-		io.Copy(io.Discard, s.raw)
-	}
-	s.abort(reasonClientClosed)
+	s.client.finish()
 }
 
 // close gives back what the session holds, once there is nothing more to read
@@ -297,6 +213,8 @@ func (s *Session) close() {
 	s.mu.Unlock()
 	for _, v := range s.saw {
 		v.unsubscribe(s)
+	}
+	for _, v := range s.client.ways() {
 		v.stream.Close()
 	}
 	s.srv.own.unsubscribe(s)
@@ -316,13 +234,6 @@ func (s *Session) logGone(level zapcore.Level, more ...zap.Field) {
 		fields = append(fields, zap.String("by", *by))
 	}
 	s.log.Log(level, "client gone", fields...)
-}
-
-func remoteAddr(c net.Conn) netip.AddrPort {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort()
-	}
-	return netip.AddrPort{}
 }
 
 // pause waits as Asterisk does before it refuses a login; false if the session

@@ -54,9 +54,10 @@ type part struct {
 // or dead holds up nothing but its own answers.
 type slot struct {
 	// Static once the slot is added
-	pbx   int    // pbx.index, or noPBX
-	named bool   // the action has an ActionID
-	last  reason // not empty: the session ends here
+	pbx   int        // pbx.index, or noPBX
+	named bool       // the action has an ActionID
+	to    *WebAnswer // gets the answer in the place of the queue, whatever the order; nil: none does
+	last  reason     // not empty: the session ends here
 	// apply, if not nil, is called with mu held when it is the slot's turn; it
 	// may still change the answer.
 	apply func()
@@ -117,8 +118,14 @@ type heldEvent struct {
 	since time.Time
 }
 
-// add gives the slot its place.
+// add gives the slot of the action that is being handled its place.
 func (s *Session) add(sl *slot) {
+	sl.to = s.asking
+	s.place(sl)
+}
+
+// place gives a slot its place.
+func (s *Session) place(sl *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = append(s.slots, sl)
@@ -194,6 +201,7 @@ func (s *Session) flushLocked() {
 		switch {
 		case !sl.done:
 			wait = true
+		case sl.to != nil: // it is in nobody's way
 		case !s.tagged || sl.last != "":
 			wait = len(kept) > 0
 		default:
@@ -224,7 +232,7 @@ func (s *Session) flushLocked() {
 
 // boundLocked closes the session if too much waits in slots and for them.
 func (s *Session) boundLocked() {
-	if limit := s.answerLimit; limit > 0 && s.slotBytes > limit {
+	if limit := s.answerLimit; limit > 0 && s.slotBytes+s.unsentBytes > limit {
 		s.abort(reasonAnswerLimit)
 	}
 	s.countLocked()
@@ -237,6 +245,13 @@ func (s *Session) queueLocked(sl *slot) {
 	if sl.counted > 0 {
 		s.slotBytes -= sl.counted
 		s.accountLocked()
+	}
+	if sl.to != nil {
+		if sl.last != "" {
+			s.finish(sl.last) // first: the client may be back as soon as it has its answer
+		}
+		sl.to.takeLocked(sl)
+		return
 	}
 	if len(sl.answer) > 0 {
 		s.queueAnswer(sl.answer)
@@ -257,6 +272,9 @@ func (s *Session) queueLocked(sl *slot) {
 func (s *Session) putEvent(e *event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.client.keepLocked(e) {
+		return
+	}
 	after := s.lastSentLocked(e.source)
 	if after == nil {
 		s.queueEventLocked(e)

@@ -15,7 +15,7 @@ import (
 //
 // As Asterisk does with every action, it waits for the answers to those before
 // it, and leaves those behind it unread until its end.
-func (s *Session) waitEvent(a *ami.Action) bool {
+func (s *wire) waitEvent(a *ami.Action) bool {
 	timeout := waitTimeout(a.Get("Timeout"))
 	s.awaitRoom(0)
 	wait := &slot{pbx: everyPBX, named: a.ID() != ""}
@@ -25,13 +25,10 @@ func (s *Session) waitEvent(a *ami.Action) bool {
 	s.waiting = false
 	s.raw.SetReadDeadline(time.Time{})
 	wait.done = true
-	wait.answer = ami.AppendResponse(nil, "Success", a.ID(), "Waiting for Event completed.")
-	end := ami.AppendHeader(nil, "Event", "WaitEventComplete")
-	if a.ID() != "" {
-		end = ami.AppendHeader(end, "ActionID", a.ID())
-	}
+	var end []byte
+	wait.answer, end = waitAnswer(a)
 	// The events that wait behind the first slot are queued between the two.
-	complete := &slot{pbx: noPBX, named: wait.named, done: true, answer: ami.AppendEnd(end)}
+	complete := &slot{pbx: noPBX, named: wait.named, done: true, answer: end}
 	s.slots = slices.Insert(s.slots, slices.Index(s.slots, wait)+1, complete)
 	s.flushLocked()
 	s.mu.Unlock()
@@ -41,7 +38,7 @@ func (s *Session) waitEvent(a *ami.Action) bool {
 
 // beginWait opens the slot of a WaitEvent, behind which events are held, and
 // sets the time for the reader.
-func (s *Session) beginWait(wait *slot, timeout time.Duration) {
+func (s *wire) beginWait(wait *slot, timeout time.Duration) {
 	s.mu.Lock()
 	s.slots = append(s.slots, wait)
 	s.waiting = true
@@ -55,8 +52,18 @@ func (s *Session) beginWait(wait *slot, timeout time.Duration) {
 // endWaitLocked ends a WaitEvent, if the reader is in one.
 func (s *Session) endWaitLocked() {
 	if s.waiting {
-		s.endReading()
+		s.client.endReading()
 	}
+}
+
+// waitAnswer is what comes before the events and behind them.
+func waitAnswer(a *ami.Action) (response, complete []byte) {
+	response = ami.AppendResponse(nil, "Success", a.ID(), "Waiting for Event completed.")
+	complete = ami.AppendHeader(nil, "Event", "WaitEventComplete")
+	if a.ID() != "" {
+		complete = ami.AppendHeader(complete, "ActionID", a.ID())
+	}
+	return response, ami.AppendEnd(complete)
 }
 
 // waitTimeout is how long a WaitEvent waits, -1 for ever: the whole seconds

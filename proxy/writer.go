@@ -14,7 +14,7 @@ const writeSize = 64 << 10
 // sessionWriter writes to the client. As long as the session lives it has all
 // the time in the world: what waits for it is bounded in bytes, and by its
 // writetimeout if it has one. After that it must make progress.
-type sessionWriter struct{ *Session }
+type sessionWriter struct{ *wire }
 
 func (w sessionWriter) Write(p []byte) (written int, err error) {
 	for len(p) > 0 {
