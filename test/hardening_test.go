@@ -4,6 +4,8 @@ package test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -97,4 +99,87 @@ func playEveryday(t *testing.T, boss, c *amiclient.Client, actions [][]string) (
 		answers = append(answers, amiclient.Header(f, "Response")+": "+amiclient.Header(f, "Message")+amiclient.Header(f, "Value"))
 	}
 	return answers
+}
+
+// TestHardeningHasNoGaps sends attacks that chance has changed: with quotes, brackets and
+// names made of variables where Asterisk may, or may not, read past them. Some work
+// without hardening; none that hardening lets through does.
+func TestHardeningHasNoGaps(t *testing.T) {
+	const users = "[dialler]\nsecret = pw\nwrite = originate\n"
+	options := func(major int) asterisk.Options {
+		return asterisk.Options{Major: major, Name: fmt.Sprint("v", major)}
+	}
+	for i, pbx := range starts(t, options(16), options(22)) {
+		seed := rand.Uint64()
+		inside := strings.TrimPrefix(pbx.Dir(), asterisk.Root(t, []int{16, 22}[i]))
+		// What works hangs some releases, so that it comes last.
+		for _, hardening := range []string{"yes", "no"} {
+			p := startProxy(t, "[general]\nhardening = "+hardening+"\n"+users, pbx)
+			p.waitUp()
+			texts := mutateAttacks(t, p, seed, inside+"/lib/gap-")
+			made := func(name string) (names []string) {
+				files, _ := filepath.Glob(filepath.Join(pbx.Dir(), "lib", name))
+				return files
+			}
+			if hardening == "no" {
+				eventually(t, "an attack to work", func() bool { return len(made("gap-*")) > 0 })
+				break
+			}
+			// A call of the same kind behind them all tells when they are done.
+			loginDirect(t, pbx).Do("Action: Originate", "Channel: Local/short@default", "Async: true", "Application: MSet", "Data: FILE("+inside+"/lib/last)=x")
+			eventually(t, "the last call", func() bool { return len(made("last")) > 0 })
+			for _, file := range made("gap-*") {
+				t.Errorf("%s: %q gets through (seed %d)", pbx.Name(), texts[filepath.Base(file)], seed)
+			}
+		}
+		pbx.Kill()
+	}
+}
+
+// mutateAttacks sends attacks until enough were allowed, and returns them by the names of
+// the files that they are to make, which begin with gap-.
+func mutateAttacks(t *testing.T, p *proxied, seed uint64, path string) map[string]string {
+	chance := rand.New(rand.NewPCG(seed, 0))
+	c := p.login(t, "dialler", "Events: off")
+	texts := map[string]string{}
+	for allowed := 0; allowed < 150; {
+		number := fmt.Sprint(len(texts))
+		text := mutateAttack(chance)
+		texts["gap-"+number] = text
+		text = strings.ReplaceAll(text, "<canary>", path+number)
+		headers := []string{"Action: Originate", "Channel: Local/short@default", "Async: true"}
+		if chance.IntN(2) == 0 {
+			headers = append(headers, "Application: NoOp", "Variable: "+text)
+		} else {
+			headers = append(headers, "Application: MSet", "Data: "+text)
+		}
+		headers = append(headers, "Variable: A=FI,C=FILE") // Asterisk sets the last header's first.
+		if amiclient.Has(c.Do(headers...), "Response: Success") {
+			allowed++
+		}
+	}
+	return texts
+}
+
+// mutateAttack returns variables that make a file, with some changes.
+func mutateAttack(chance *rand.Rand) string {
+	one := func(all ...string) string { return all[chance.IntN(len(all))] }
+	text := one("FILE(<canary>)=x", "a=b,FILE(<canary>)=x", "ARRAY(FILE(<canary>))=x", "MASTER_CHANNEL(FILE(<canary>))=x",
+		"MASTER_CHANNEL(ARRAY(FILE(<canary>)))=x")
+	for range chance.IntN(4) {
+		switch chance.IntN(6) {
+		case 0:
+			text = strings.Replace(text, "FI", "${A}", 1)
+		case 1:
+			text = strings.Replace(text, "FILE", "${C}", 1)
+		case 2:
+			text = "x=y," + text
+		case 3:
+			text = strings.Replace(text, "(", one("(HASH(", "[(", "X(", "((", "(C,"), 1)
+		default:
+			at := chance.IntN(strings.Index(text, "<canary>"))
+			text = text[:at] + one(`\`, `"`, `\\`, `""`, "(", ")", "_", " ", "[", "]", "{", "}", ",", "~", "|", "'", "%", "$", "\u00a0", ";", "=") + text[at:]
+		}
+	}
+	return text
 }
