@@ -25,7 +25,7 @@ const (
 func (b *Backend) Names() *owned.Index { return b.names }
 
 // nameLists are the actions that list what has a name.
-var nameLists = []string{"CoreShowChannels", "BridgeList", "ConfbridgeListRooms", "MeetmeListRooms", "ParkedCalls"}
+var nameLists = []string{"CoreShowChannels", "BridgeList", "ConfbridgeListRooms", "MeetmeListRooms"}
 
 // listNames asks the PBX for all that has a name.
 func (b *Backend) listNames() {

@@ -1,5 +1,5 @@
-// Package owned knows the names that a PBX has given out: of its channels,
-// bridges, conferences and parking spaces. It learns them from the PBX's events
+// Package owned knows the names that a PBX has given out, as far as actions name
+// them: of its channels, bridges and conferences. It learns them from the PBX's events
 // and from a listing, and forgets them with the things themselves:
 //
 //	x := owned.New(100_000)
@@ -17,7 +17,8 @@ import (
 	"github.com/amiproxy/amiproxy/ami"
 )
 
-// Kind is a kind of name.
+// Kind is a kind of name. Those that no action has for what it is about are not
+// kept: a Linkedid, and the space of a parked call (that of Park is to be a free one).
 type Kind uint8
 
 const (
@@ -25,13 +26,10 @@ const (
 	// in the place of a name (channel.c: ast_channel_get_by_name).
 	Channel Kind = iota
 	Uniqueid
-	Linkedid
 	// Bridge is a BridgeUniqueid.
 	Bridge
 	// Conference is the name of a ConfBridge or MeetMe conference.
 	Conference
-	// Parked is a parking space.
-	Parked
 )
 
 // Index is what is known of one PBX. Its methods are safe for use by many
@@ -54,11 +52,10 @@ type Index struct {
 type names struct {
 	channels  map[string]*channel // by name
 	uniqueids map[string]*channel
-	linkedids map[string]int32 // how many channels have it
 	others    map[other]struct{}
 }
 
-type channel struct{ name, uniqueid, linkedid string }
+type channel struct{ name, uniqueid string }
 
 type other struct {
 	kind Kind
@@ -70,10 +67,7 @@ type other struct {
 func New(limit int) *Index { return &Index{limit: limit, names: newNames()} }
 
 func newNames() names {
-	return names{
-		channels: map[string]*channel{}, uniqueids: map[string]*channel{},
-		linkedids: map[string]int32{}, others: map[other]struct{}{},
-	}
+	return names{channels: map[string]*channel{}, uniqueids: map[string]*channel{}, others: map[other]struct{}{}}
 }
 
 // Has reports whether the PBX is known to have a name. That it has not is
@@ -124,19 +118,15 @@ func (n *names) has(kind Kind, name string) bool {
 	case Uniqueid:
 		_, ok := n.uniqueids[name]
 		return ok
-	case Linkedid:
-		_, ok := n.linkedids[name]
-		return ok
 	}
 	_, ok := n.others[other{kind, name}]
 	return ok
 }
 
 // add puts a channel in, or brings it up to date.
-func (n *names) add(name, uniqueid, linkedid string) {
+func (n *names) add(name, uniqueid string) {
 	if c := n.channels[name]; c != nil {
 		if c.uniqueid == uniqueid || uniqueid == "" {
-			n.link(c, linkedid)
 			return
 		}
 		n.remove(c) // a channel of that name that we did not see end
@@ -149,34 +139,9 @@ func (n *names) add(name, uniqueid, linkedid string) {
 	if uniqueid != "" {
 		n.uniqueids[uniqueid] = c
 	}
-	n.link(c, linkedid)
-}
-
-// link notes the linkedid of a channel, which may change.
-func (n *names) link(c *channel, linkedid string) {
-	if linkedid == "" || c.linkedid == linkedid {
-		return
-	}
-	n.unlink(c)
-	if linkedid == c.uniqueid {
-		linkedid = c.uniqueid // the same bytes, once
-	}
-	c.linkedid = linkedid
-	n.linkedids[linkedid]++
-}
-
-func (n *names) unlink(c *channel) {
-	if c.linkedid == "" {
-		return
-	}
-	if n.linkedids[c.linkedid]--; n.linkedids[c.linkedid] == 0 {
-		delete(n.linkedids, c.linkedid)
-	}
-	c.linkedid = ""
 }
 
 func (n *names) remove(c *channel) {
-	n.unlink(c)
 	if n.channels[c.name] == c {
 		delete(n.channels, c.name)
 	}
@@ -192,13 +157,12 @@ func (n *names) rename(from, to, uniqueid string) {
 		c = n.uniqueids[uniqueid]
 	}
 	if c == nil {
-		n.add(to, uniqueid, "")
+		n.add(to, uniqueid)
 		return
 	}
-	linkedid := c.linkedid
 	if uniqueid == "" {
 		uniqueid = c.uniqueid
 	}
 	n.remove(c)
-	n.add(to, uniqueid, linkedid)
+	n.add(to, uniqueid)
 }

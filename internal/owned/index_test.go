@@ -20,14 +20,13 @@ func frame(lines ...string) ami.Frame {
 // simulated is a PBX as the property test moves it.
 type simulated struct {
 	next     int
-	channels map[string][2]string // by Uniqueid: name and Linkedid
-	things   map[string]bool      // bridges
+	channels map[string]string // names by Uniqueid
+	things   map[string]bool   // bridges
 }
 
 func (p *simulated) items() (all []ami.Frame) {
 	for _, uniqueid := range slices.Sorted(maps.Keys(p.channels)) {
-		c := p.channels[uniqueid]
-		all = append(all, frame("Event: CoreShowChannel", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+c[1]))
+		all = append(all, frame("Event: CoreShowChannel", "Channel: "+p.channels[uniqueid], "Uniqueid: "+uniqueid))
 	}
 	for _, b := range slices.Sorted(maps.Keys(p.things)) {
 		all = append(all, frame("Event: BridgeListItem", "BridgeUniqueid: "+b))
@@ -47,8 +46,8 @@ func (p *simulated) step(rt *rapid.T) ami.Frame {
 		p.next++
 		uniqueid := fmt.Sprintf("1.%d", p.next)
 		name := fmt.Sprintf("PJSIP/%d-%d", rapid.IntRange(1, 3).Draw(rt, "peer"), p.next)
-		p.channels[uniqueid] = [2]string{strings.ToLower(name), uniqueid}
-		return frame("Event: Newchannel", "Privilege: call,all", "Channel: "+name, "Uniqueid: "+uniqueid, "Linkedid: "+uniqueid)
+		p.channels[uniqueid] = strings.ToLower(name)
+		return frame("Event: Newchannel", "Privilege: call,all", "Channel: "+name, "Uniqueid: "+uniqueid)
 	case 4:
 		p.next++
 		b := fmt.Sprintf("b-%d", p.next)
@@ -60,32 +59,30 @@ func (p *simulated) step(rt *rapid.T) ami.Frame {
 		return frame("Event: BridgeDestroy", "Privilege: call,all", "BridgeUniqueid: "+b)
 	}
 	uniqueid := rapid.SampledFrom(uniqueids).Draw(rt, "channel")
-	c := p.channels[uniqueid]
+	name := p.channels[uniqueid]
 	switch do {
 	case 1:
 		delete(p.channels, uniqueid)
-		return frame("Event: Hangup", "Privilege: call,all", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+c[1])
+		return frame("Event: Hangup", "Privilege: call,all", "Channel: "+name, "Uniqueid: "+uniqueid)
 	case 2:
 		p.next++
 		to := fmt.Sprintf("pjsip/new-%d", rapid.IntRange(1, 5).Draw(rt, "name"))
 		for _, other := range p.channels {
-			if other[0] == to { // as one that takes the place of another is called on its way
+			if other == to { // as one that takes the place of another is called on its way
 				to = fmt.Sprintf("pjsip/new-%d<masq>", p.next)
 			}
 		}
-		p.channels[uniqueid] = [2]string{to, c[1]}
-		return frame("Event: Rename", "Privilege: call,all", "Channel: "+c[0], "Newname: "+to, "Uniqueid: "+uniqueid)
+		p.channels[uniqueid] = to
+		return frame("Event: Rename", "Privilege: call,all", "Channel: "+name, "Newname: "+to, "Uniqueid: "+uniqueid)
 	}
-	linkedid := rapid.SampledFrom(uniqueids).Draw(rt, "linkedid")
-	p.channels[uniqueid] = [2]string{c[0], linkedid}
-	return frame("Event: Newstate", "Privilege: call,all", "Channel: "+c[0], "Uniqueid: "+uniqueid, "Linkedid: "+linkedid)
+	return frame("Event: Newstate", "Privilege: call,all", "Channel: "+name, "Uniqueid: "+uniqueid)
 }
 
 // Whenever a listing is taken, and however its items and the events that come
 // meanwhile are mixed, the index is what the PBX has: nothing more, nothing less.
 func TestIndexProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		pbx := &simulated{channels: map[string][2]string{}, things: map[string]bool{}}
+		pbx := &simulated{channels: map[string]string{}, things: map[string]bool{}}
 		for range rapid.IntRange(0, 10).Draw(rt, "before") {
 			pbx.step(rt) // nobody saw it
 		}
@@ -115,8 +112,8 @@ func TestIndexProperty(t *testing.T) {
 			rt.Fatal("not complete")
 		}
 		want := newNames()
-		for uniqueid, c := range pbx.channels {
-			want.add(c[0], uniqueid, c[1])
+		for uniqueid, name := range pbx.channels {
+			want.add(name, uniqueid)
 		}
 		if got, want := describe(&x.names), describe(&want); got != want {
 			rt.Fatalf("got\n%s\nwant\n%s", got, want)
@@ -130,13 +127,10 @@ func TestIndexProperty(t *testing.T) {
 func describe(n *names) string {
 	var all []string
 	for name, c := range n.channels {
-		all = append(all, fmt.Sprintf("%s %s %s %s", name, c.name, c.uniqueid, c.linkedid))
+		all = append(all, fmt.Sprintf("%s %s %s", name, c.name, c.uniqueid))
 	}
 	for uniqueid, c := range n.uniqueids {
 		all = append(all, fmt.Sprintf("%s %s", uniqueid, c.name))
-	}
-	for linkedid, n := range n.linkedids {
-		all = append(all, fmt.Sprintf("%s %d", linkedid, n))
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n")
@@ -161,17 +155,16 @@ func TestNobodyTeachesByUserEvent(t *testing.T) {
 
 func TestHas(t *testing.T) {
 	x := New(10)
-	x.Learn(frame("Event: Newchannel", "Privilege: call,all", "Channel: SIP/A-1", "Uniqueid: U.1", "Linkedid: L.1"))
+	x.Learn(frame("Event: Newchannel", "Privilege: call,all", "Channel: SIP/A-1", "Uniqueid: U.1"))
 	x.Learn(frame("Event: ConfbridgeStart", "Privilege: call,all", "Conference: Room"))
-	x.Learn(frame("Event: ParkedCall", "Privilege: call,all", "ParkeeChannel: SIP/A-1", "ParkingSpace: 701"))
 	for _, c := range []struct {
 		kind Kind
 		name string
 		want bool
 	}{
 		{Channel, "sip/a-1", true}, {Channel, "U.1", true}, {Channel, "SIP/A", false}, {Channel, "u.1", true},
-		{Uniqueid, "U.1", true}, {Uniqueid, "u.1", true}, {Uniqueid, "SIP/A-1", false}, {Linkedid, "L.1", true}, {Linkedid, "U.1", false},
-		{Conference, "Room", true}, {Conference, "room", true}, {Parked, "701", true}, {Bridge, "701", false},
+		{Uniqueid, "U.1", true}, {Uniqueid, "u.1", true}, {Uniqueid, "SIP/A-1", false},
+		{Conference, "Room", true}, {Conference, "room", true}, {Bridge, "room", false},
 	} {
 		if got := x.Has(c.kind, c.name); got != c.want {
 			t.Errorf("%d %s: %v", c.kind, c.name, got)
@@ -198,14 +191,13 @@ func TestLimit(t *testing.T) {
 func TestLimitOfEvents(t *testing.T) {
 	long := strings.Repeat("x", maxName)
 	for _, lines := range [][]string{
-		{"Event: Newchannel", "Channel: SIP/%d", "Uniqueid: %d", "Linkedid: l%d"},
+		{"Event: Newchannel", "Channel: SIP/%d", "Uniqueid: %d"},
 		{"Event: Rename", "Channel: SIP/x%d", "Newname: SIP/%d", "Uniqueid: %d"},
 		{"Event: Rename", "Channel: SIP/x%d", "Newname: SIP/%d"},
 		{"Event: BridgeEnter", "BridgeUniqueid: b%d", "Channel: SIP/%d", "Uniqueid: %d"},
 		{"Event: ConfbridgeStart", "Conference: c%d"},
 		{"Event: Newchannel", "Channel: " + long + "%d"},
 		{"Event: Newchannel", "Channel: SIP/%d", "Uniqueid: " + long + "%d"},
-		{"Event: Newstate", "Channel: SIP/%d", "Linkedid: " + long + "%d"},
 		{"Event: Rename", "Channel: SIP/%d", "Newname: " + long + "%d"},
 		{"Event: BridgeCreate", "BridgeUniqueid: " + long + "%d"},
 	} {
@@ -222,8 +214,8 @@ func TestLimitOfEvents(t *testing.T) {
 				t.Errorf("%s: the listing has %d channels, %d names", lines[0], len(l.channels), len(l.told))
 			}
 			l.Done()
-			if len(x.channels)+len(x.others) > 6 || len(x.linkedids) > 3 || x.Complete() {
-				t.Errorf("%q: %d channels, %d linkedids, %d others, complete: %v", lines, len(x.channels), len(x.linkedids), len(x.others), x.Complete())
+			if len(x.channels)+len(x.others) > 6 || x.Complete() {
+				t.Errorf("%q: %d channels, %d others, complete: %v", lines, len(x.channels), len(x.others), x.Complete())
 			}
 			for name := range x.channels {
 				if len(name) > maxName {
@@ -254,7 +246,7 @@ func BenchmarkBytesPerChannel(b *testing.B) {
 		x := New(n)
 		for i := range n {
 			x.Learn(frame("Event: Newchannel", "Privilege: call,all", fmt.Sprintf("Channel: PJSIP/alice-%08x", i),
-				fmt.Sprintf("Uniqueid: 1795327054.%d", i), fmt.Sprintf("Linkedid: 1795327054.%d", i&^1)))
+				fmt.Sprintf("Uniqueid: 1795327054.%d", i)))
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

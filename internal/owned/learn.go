@@ -37,11 +37,6 @@ var lessons = map[string]struct {
 	"MeetmeJoin":      {thingLives, Conference, "Meetme"},
 	"MeetmeEnd":       {thingEnds, Conference, "Meetme"},
 
-	"ParkedCall":        {thingLives, Parked, "ParkingSpace"},
-	"UnParkedCall":      {thingEnds, Parked, "ParkingSpace"},
-	"ParkedCallTimeOut": {thingEnds, Parked, "ParkingSpace"},
-	"ParkedCallGiveUp":  {thingEnds, Parked, "ParkingSpace"},
-
 	// Items of lists.
 	"CoreShowChannel":     {lesson: channelLives},
 	"Status":              {lesson: channelLives},
@@ -73,8 +68,8 @@ const maxName = 256
 
 // values are the headers that are looked at, in lower case.
 type values struct {
-	channel, uniqueid, linkedid, newname, thing string
-	tooLong                                     bool // one of them is
+	channel, uniqueid, newname, thing string
+	tooLong                           bool // one of them is
 }
 
 func read(f ami.Frame, thing string) (v values) {
@@ -86,7 +81,7 @@ func read(f ami.Frame, thing string) (v values) {
 		}
 		return ami.FoldName(string(value))
 	}
-	v.channel, v.uniqueid, v.linkedid, v.newname = get("Channel"), get("Uniqueid"), get("Linkedid"), get("Newname")
+	v.channel, v.uniqueid, v.newname = get("Channel"), get("Uniqueid"), get("Newname")
 	if thing != "" {
 		v.thing = get(thing)
 	}
@@ -106,7 +101,7 @@ func (n *names) learn(l lesson, kind Kind, v *values, limit int) (fits bool) {
 		if n.channels[v.channel] == nil && len(n.channels) >= limit {
 			return false
 		}
-		n.add(v.channel, v.uniqueid, v.linkedid)
+		n.add(v.channel, v.uniqueid)
 	case channelRenamed:
 		if v.newname == "" {
 			return true

@@ -33,8 +33,6 @@ func (l *Listing) Add(item ami.Frame) {
 	defer l.x.mu.Unlock()
 	if _, told := l.told[key(lesson.lesson, lesson.kind, &v)]; !told {
 		l.fits = l.names.learn(lesson.lesson, lesson.kind, &v, l.x.limit) && l.fits
-	} else if c := l.names.uniqueids[v.uniqueid]; c != nil && c.linkedid == "" {
-		l.names.link(c, v.linkedid) // a Rename does not tell it
 	}
 }
 
