@@ -188,7 +188,17 @@ func (c *canary) originates() (all []bypass) {
 	add("an Originate with an empty application and an evil context", false, channel, "Application:", "Context: internal", "Exten: 1", "Priority: 1")
 	add("an Originate with a blank application and an evil one", false, channel, "Application: \t", "Application: Set", "Data: GLOBAL(EVIL)=1", "Context: from-crm", "Exten: 1", "Priority: 1")
 	add("an Originate with an application and an evil context", false, channel, "Application: Playback", "Data: x", "Context: internal", "Exten: 1", "Priority: 1")
-	add("a synchronous Originate", true, channel, "Async: false", "Context: internal", "Exten: 1", "Priority: 1")
+	channel = "Channel: Local/w@phones"
+	for i, lines := range [][]string{
+		{channel}, {channel, "Application:"}, {channel, "Application: \t", "Application: Playback"}, {channel, "Data: x"}, {channel, "Priority: 1"}, {channel, "Exten: s", "Priority: 1"},
+		{channel, "Context: default", "Exten: s", "Priority: 1"}, {channel, "Application: Set", "Data: GLOBAL(EVIL)=1"}, {channel, "Application: Playback", "Variable: GLOBAL(EVIL)=smuggled"},
+	} {
+		all = append(all, bypass{
+			name: fmt.Sprintf("an Originate of who may play only: %q", lines), user: "apps", proof: i == 0,
+			raw: action(append([]string{"Action: Originate", "Async: true"}, lines...)...),
+		})
+	}
+	add("a synchronous Originate", true, "Channel: Local/1@from-crm", "Async: false", "Context: internal", "Exten: 1", "Priority: 1")
 	return all
 }
 
