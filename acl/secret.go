@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"strings"
 )
 
 // Match says which of a user's secrets a client has.
@@ -100,6 +101,47 @@ func (p *Policy) CheckKey(challenge, key string) Match {
 		equal := subtle.ConstantTimeCompare(want, []byte(key)) == 1
 		return equal && challenge != "" && v.text != ""
 	})
+}
+
+// Digest is what a client offers over HTTP in the place of its secret (RFC 7616;
+// manager.c: auth_http_callback).
+type Digest struct {
+	// SHA256 says that all hashes are SHA-256, not MD5.
+	SHA256 bool
+	// Realm is the server's own, whatever the client says.
+	Realm string
+	// Rest is what the last hash is of, behind the hash of user, realm and secret and a
+	// colon: from the nonce on.
+	Rest string
+	// Response is the last hash in hexadecimal digits of either case.
+	Response string
+}
+
+// CheckDigest reports whether a digest is of one of the user's secrets; the
+// name in it is that of the configuration, letter by letter. It never is for a
+// hashed secret, whose text nobody knows here, nor for an empty one.
+func (p *Policy) CheckDigest(d Digest) Match {
+	digits := hexMD5
+	if d.SHA256 {
+		digits = hexSHA256
+	}
+	response := []byte(strings.ToLower(d.Response))
+	return p.match(func(v *secretValue) bool {
+		first := digits(p.name + ":" + d.Realm + ":" + v.text)
+		want := digits(first + ":" + d.Rest)
+		equal := subtle.ConstantTimeCompare([]byte(want), response) == 1
+		return equal && v.text != ""
+	})
+}
+
+func hexMD5(text string) string {
+	sum := md5.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func hexSHA256(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 // match asks all of the user's secrets, whatever the first one says.
