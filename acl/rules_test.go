@@ -3,6 +3,7 @@ package acl
 import (
 	"fmt"
 	"iter"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -282,6 +283,29 @@ func TestRuleErrors(t *testing.T) {
 		} else if len(r.lines)+len(r.allow)+len(r.deny)+len(r.headers)+len(r.sets) > 0 {
 			t.Errorf("%s: taken in part", line)
 		}
+	}
+}
+
+// The manual has a row for every header that needs no line, and no others.
+func TestManualNamesHarmlessHeaders(t *testing.T) {
+	manual, err := os.ReadFile("../docs/manual/permissions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(manual), "| action | headers that need no line |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	got := map[string][]string{}
+	for row := range strings.SplitSeq(table, "\n") {
+		cells := strings.Split(row, "|")
+		if len(cells) != 4 {
+			t.Fatalf("%q is no row", row)
+		}
+		for action := range strings.SplitSeq(cells[1], ",") {
+			got[strings.TrimSpace(action)] = strings.Split(strings.ToLower(strings.NewReplacer("`", "", " ", "").Replace(cells[2])), ",")
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(harmless) {
+		t.Errorf("the manual has %v, the rules %v", got, harmless)
 	}
 }
 
