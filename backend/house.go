@@ -120,8 +120,8 @@ func (b *Backend) listCommands() {
 				b.listAgain()
 			case isSuccess(a.Bytes):
 				b.authority.Store(parseAuthority(a.Bytes))
-				if booted {
-					b.booting.Store(false)
+				if booted && b.booting.Swap(false) {
+					b.learnDirectories() // while it boots it does not know the command
 				}
 			}
 		},

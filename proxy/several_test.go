@@ -100,6 +100,9 @@ func TestListWithoutAPBXThatBoots(t *testing.T) {
 		w.take("west")
 		w.sims["west"].Remove("DeviceStateList")
 		w.sims["west"].Boot(booted)
+		if !booted {
+			w.sims["west"].Handle("Command", func(r *simpbx.Request) { r.Reply("Error", "Command output follows", "Output", "No such command") })
+		}
 		w.bringUp("west")
 	}
 	restart(true)
@@ -115,6 +118,9 @@ func TestListWithoutAPBXThatBoots(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	w.sims["west"].Handle("DeviceStateList", func(r *simpbx.Request) { r.Reply("Error", "of west") })
+	w.sims["west"].Handle("Command", func(r *simpbx.Request) {
+		r.Reply("Success", "Command output follows", "Output", "Configuration directory: /etc/of-west", "Output", "Module directory: /lib")
+	})
 	w.sims["west"].Boot(true)
 	w.awaitBooted("west")
 	if got := missing(); got != "west" {
@@ -130,6 +136,9 @@ func TestListWithoutAPBXThatBoots(t *testing.T) {
 	if w.pbx("west").Booting() {
 		t.Error("west has booted and told its actions, and is still said to boot")
 	}
+	eventually(t, "the directories that west did not tell before", func() bool {
+		return w.pbx("west").Directories().Config == "/etc/of-west"
+	})
 }
 
 func TestListWithoutAPBXThatIsSlow(t *testing.T) {

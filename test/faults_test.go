@@ -306,7 +306,13 @@ func TestPBXThatEnds(t *testing.T) {
 			if down := end(east.Kill); down != "Down: connection lost" {
 				t.Errorf("killed, and told %q", down)
 			}
-			for _, stop := range []func(){east.Stop, func() { east.CLI("core stop now") }} {
+			stopByCLI := func() { // Asterisk does not know the command until just after FullyBooted
+				eventually(t, "the command to stop", func() bool {
+					out, _ := east.CLI("core stop now")
+					return !strings.Contains(out, "No such command")
+				})
+			}
+			for _, stop := range []func(){east.Stop, stopByCLI} {
 				// At times the event is not out when Asterisk closes the connections.
 				down := ""
 				for range 4 {
