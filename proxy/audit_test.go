@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
 	"github.com/amiproxy/amiproxy/ami"
@@ -221,6 +222,58 @@ func TestAuditOfAFlood(t *testing.T) {
 	omitted := len(slices.DeleteFunc(slices.Clone(all), func(line string) bool { return !strings.Contains(line, `"event":"omitted"`) }))
 	if omitted == 0 || len(all)-omitted > refusalRate*windows {
 		t.Errorf("%d lines and %d of omissions in %d windows", len(all)-omitted, omitted, windows)
+	}
+}
+
+// An audit log that cannot be written holds nobody up; the operator is told, and
+// then what was lost is.
+func TestAuditTroubleHurtsNobody(t *testing.T) {
+	dir := t.TempDir() + "/log"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, setup{users: auditUsers, general: "audit = " + dir + "/audit.log"})
+	c := w.login("full")
+	read := func() string {
+		text, err := os.ReadFile(dir + "/audit.log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	eventually(t, "the login is in the log", func() bool { return strings.Contains(read(), `"event":"login"`) })
+	if err := os.Rename(dir, dir+"2"); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if f := c.Do("Action: Setvar", "Variable: X", "Value: 1"); !amiclient.Has(f, "Response: Success") {
+			t.Fatalf("%q", f)
+		}
+	}
+	const told = "audit log not written: what happens meanwhile is lost; make room, or put right what the error says"
+	eventually(t, "all are lost", func() bool { return w.srv.audit.log.Lost() == 20 })
+	if n := w.logs.FilterMessage(told).Len(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	if err := os.Rename(dir+"2", dir); err != nil {
+		t.Fatal(err)
+	}
+	c.Do("Action: Setvar", "Variable: Y", "Value: 1")
+	eventually(t, "it is written again", func() bool { return strings.HasSuffix(read(), "}\n") && strings.Contains(read(), `{"Variable":"Y"}`) })
+	got := auditLines(t, read())
+	if len(got) != 3 || got[1] != `{"event":"lost","count":20}` {
+		t.Errorf("%q", got)
+	}
+	if w.logs.FilterMessage("audit log is written again").Len() != 1 {
+		t.Error("the operator was not told that it works again")
+	}
+}
+
+// A file that cannot be is found out before anything runs.
+func TestAuditBadPath(t *testing.T) {
+	cfg := parse(t, "[general]\naudit = "+t.TempDir()+"/none/audit.log\n[pbx:east]\nhost = 127.0.0.1\nusername = proxy\nsecret = x\n")
+	if _, err := New(cfg, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "audit log: the folder must be there: ") {
+		t.Errorf("%v", err)
 	}
 }
 

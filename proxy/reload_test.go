@@ -412,9 +412,9 @@ func TestReloadWithErrors(t *testing.T) {
 		t.Errorf("%d errors in the log", n)
 	}
 	// What only a restart changes is named.
-	w.general += "totallimit = 512M\nport = 5999\n"
+	w.general += "totallimit = 512M\nport = 5999\nauditsize = 7M\nauditreads = yes\n"
 	w.reload(reloadUsers, "east", "west")
-	if w.logs.FilterField(zap.Strings("keys", []string{"totallimit"})).Len() != 1 {
+	if w.logs.FilterField(zap.Strings("keys", []string{"totallimit", "audit, auditsize, auditfiles, auditdays"})).Len() != 1 {
 		t.Error("no warning")
 	}
 	full.ExpectNothing()

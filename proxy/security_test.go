@@ -73,6 +73,31 @@ func TestSecurityEvents(t *testing.T) {
 	}
 }
 
+// Who is confined to a tenant sees no security events but those that are named.
+func TestSecurityEventsOfATenant(t *testing.T) {
+	w := newWorld(t, setup{security: true, users: securityUsers + `
+[tenant:acme]
+context = acme
+[fenced]
+secret = fenced-secret
+read = security
+tenant = acme
+[named]
+secret = named-secret
+read = security
+tenant = acme
+allowevent = InvalidPassword
+`})
+	fenced, named := w.login("fenced"), w.login("named")
+	watcher := w.login("watcher")
+	c := w.dial()
+	c.Send("Action: Login", "Username: caller", "Secret: no")
+	watcher.Expect("Event: InvalidPassword", "AccountID: caller")
+	named.ExpectNext("Event: InvalidPassword", "AccountID: caller")
+	named.ExpectNothing()
+	fenced.ExpectNothing()
+}
+
 // What somebody could guess a secret by is not shown.
 func TestSecurityEventOfAChallenge(t *testing.T) {
 	w := newWorld(t, setup{users: securityUsers, security: true})
