@@ -87,16 +87,17 @@ func (s *Session) reportLogin(a *ami.Action, f fate) {
 // read of it is told, as Asterisk tells (manager.c: process_message). What the
 // tests inside of actions refuse with a text of their own raises no event.
 func (s *Session) deny(a *ami.Action, v acl.Verdict) bool {
-	s.refuse(a, v.Refusal)
 	refused := &s.refused
 	if s.user == nil {
 		refused = &s.srv.refusedRequests
 	}
-	if !s.tells(refused) {
-		return true
+	told := s.tells(refused)
+	if told {
+		s.auditDenied(a, v)
 	}
-	s.auditDenied(a, v)
+	s.refuse(a, v.Refusal)
 	switch {
+	case !told:
 	case v.Refusal == textDenied:
 		s.raise(requestNotAllowed, s.username, "RequestType", requestType(a.Name()))
 	case v.Refusal == textMissingAction:

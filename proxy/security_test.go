@@ -98,6 +98,21 @@ allowevent = InvalidPassword
 	fenced.ExpectNothing()
 }
 
+// Where nobody may read security events none is made; who has gone is forgotten.
+func TestSecurityEventsAreSeen(t *testing.T) {
+	w := newWorld(t, setup{security: true, users: securityUsers})
+	w.login("caller")
+	if w.srv.own.isSeen() {
+		t.Error("somebody who may not read security sees it")
+	}
+	c := w.login("watcher")
+	if !w.srv.own.isSeen() {
+		t.Error("nobody sees it")
+	}
+	c.Close()
+	eventually(t, "nobody sees it", func() bool { return !w.srv.own.isSeen() })
+}
+
 // What somebody could guess a secret by is not shown.
 func TestSecurityEventOfAChallenge(t *testing.T) {
 	w := newWorld(t, setup{users: securityUsers, security: true})

@@ -45,9 +45,9 @@ var securityScripts = []struct {
 	events string // That Asterisk raises, for failures to be read and so that none is missing.
 	tls    bool
 }{
-	{"login", []string{action("Action: Login", "Username: CallER", "Secret: pw", "Events: off")}, "SuccessfulAuth", false},
-	{"login over TLS", []string{action("Action: Login", "Username: caller", "Secret: pw", "Events: off")}, "SuccessfulAuth", true},
-	{"login by MD5", []string{challenge, action("Action: Login", "Username: caller", "AuthType: MD5", "Key: KEY(pw)", "Events: off")}, "SuccessfulAuth", false},
+	{"login", []string{action("Action: Login", "Username: CallER", "Secret: pw", "Events: off"), goodbye}, "SuccessfulAuth", false},
+	{"login over TLS", []string{action("Action: Login", "Username: caller", "Secret: pw", "Events: off"), goodbye}, "SuccessfulAuth", true},
+	{"login by MD5", []string{challenge, action("Action: Login", "Username: caller", "AuthType: MD5", "Key: KEY(pw)", "Events: off"), goodbye}, "SuccessfulAuth", false},
 	{"unknown user", []string{action("Action: Login", "Username: nobody", "Secret: pw")}, "InvalidAccountID", false},
 	{"strange user", []string{action("Action: Login", "Username: \x01a\tb\"c\\ ", "Secret: pw")}, "InvalidAccountID", false},
 	{"long user", []string{action("Action: Login", "Username: "+strings.Repeat("u", 300), "Secret: pw")}, "InvalidAccountID", false},

@@ -175,15 +175,20 @@ func TestAge(t *testing.T) {
 
 // Others may move the file, as logrotate does.
 func TestFileIsMoved(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "audit.log")
-	l := start(t, Options{Path: name})
-	put(t, l, name, "one\n")
-	if err := os.Rename(name, name+".1"); err != nil {
-		t.Fatal(err)
-	}
-	put(t, l, name, "two\n")
-	if one, two := read(t, name+".1"), read(t, name); one != "one\n" || two != "two\n" {
-		t.Errorf("%q and %q", one, two)
+	for _, create := range []bool{false, true} {
+		name := filepath.Join(t.TempDir(), "audit.log")
+		l := start(t, Options{Path: name})
+		put(t, l, name, "one\n")
+		if err := os.Rename(name, name+".1"); err != nil {
+			t.Fatal(err)
+		}
+		if create {
+			write(t, name, "")
+		}
+		put(t, l, name, "two\n")
+		if one, two := read(t, name+".1"), read(t, name); one != "one\n" || two != "two\n" {
+			t.Errorf("%q and %q", one, two)
+		}
 	}
 }
 
