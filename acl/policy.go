@@ -22,6 +22,11 @@ type Options struct {
 	Secret string `json:"-" xml:"-" yaml:"-"`
 	// OldSecrets let the user in as well, as long as not everybody knows Secret.
 	OldSecrets []string `json:"-" xml:"-" yaml:"-"`
+	// Certificates are those of the user: a client must show one of them besides
+	// the secret, or instead of it if there is no secret.
+	Certificates []Certificate
+	// Either lets the user in with a certificate or the secret, if it has both.
+	Either bool
 	// Lists are the user's own deny and permit lines and the named ACLs. Every
 	// one must allow an address; with none, every address may log in.
 	Lists []*List
@@ -57,8 +62,11 @@ type Policy struct {
 	filters     *Filters
 	// rules must all allow an action: more than one where a reload narrowed the
 	// policy.
-	rules []*ruleSet
-	fence *Fence
+	rules        []*ruleSet
+	fence        *Fence
+	certificates []Certificate
+	either       bool
+	hasOwn       bool // a secret was given, be it one that nothing fits
 	// secrets are behind a function, which is all that fmt can show of them, even
 	// where it cannot call Format: in a field that is not exported.
 	secrets func() secrets
@@ -69,6 +77,7 @@ func New(o Options) *Policy {
 	own := newSecrets(o.Secret, o.OldSecrets)
 	p := &Policy{
 		name: o.Name, read: o.Read, write: o.Write, hardening: o.Hardening, fence: o.Fence,
+		certificates: slices.Clone(o.Certificates), either: o.Either, hasOwn: o.Secret != "" || len(o.OldSecrets) > 0,
 		secrets: func() secrets { return own },
 	}
 	if len(o.Filters) > 0 {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -39,6 +40,12 @@ type General struct {
 	TLSCertFile string
 	// TLSPrivateKey is the key's file; the certificate's if empty.
 	TLSPrivateKey string
+	// TLSClientCAs sign the certificates of clients; nil: only those count whose
+	// fingerprint a user has.
+	TLSClientCAs *x509.CertPool
+	// TLSClientRequired refuses TLS to clients without a certificate that one of
+	// TLSClientCAs has signed.
+	TLSClientRequired bool
 
 	// AuthTimeout is how long a client may take to log in, in whole seconds.
 	AuthTimeout time.Duration

@@ -24,7 +24,7 @@ type generalDraft struct {
 	allowMultiple, displayConnects bool
 	hardening                      bool
 	maxSessions, actionRate        int
-	aclFile                        path
+	aclFile, clientCA              path
 }
 
 // loopback is where we listen unless told otherwise.
@@ -71,6 +71,8 @@ var generalKeys = append(listenerKeys("port", func(g *generalDraft) *listener { 
 	{name: "disabledevents", set: setDisabledEvents},
 	{name: "brokeneventsaction", set: boolean(func(g *generalDraft) *bool { return &g.BrokenEventsAction })},
 	// Our own.
+	{name: "tlsclientca", set: file(func(g *generalDraft) *path { return &g.clientCA })},
+	{name: "tlsclientrequired", set: boolean(func(g *generalDraft) *bool { return &g.TLSClientRequired })},
 	{name: "aclfile", set: file(func(g *generalDraft) *path { return &g.aclFile })},
 	{name: "defaultpbx", set: text(func(g *generalDraft) *string { return &g.DefaultPBX }, nil)},
 	{name: "banner", set: setBanner},
@@ -164,6 +166,7 @@ func (l *loading) loadGeneral(s *section) {
 	g.BindAddr, g.TLSBindAddr = g.listen.plain(), g.listen.secure()
 	g.TLSEnable = g.listen.tls
 	g.TLSCertFile, g.TLSPrivateKey = g.listen.cert.name, g.listen.key.name
+	g.finishClientCA(l, given)
 
 	for name, limit := range map[string]int64{"queuelimit": g.QueueLimit, "answerlimit": g.AnswerLimit} {
 		if v := given[name]; v != nil && limit > g.TotalLimit {

@@ -20,6 +20,8 @@ type userDraft struct {
 	options acl.Options
 	secret  secret
 	old     []oldSecret
+	// byName is the first certificate line with a name, not a fingerprint.
+	byName *value
 	// rules are the deny and permit lines; acls the names in acl lines.
 	rules acl.List
 	acls  []aclName
@@ -54,6 +56,8 @@ var userKeys = append(secretKeys(func(u *userDraft) *secret { return &u.secret }
 	// Our own.
 	{name: "oldsecret", many: true, set: addOldSecret},
 	{name: "oldsecretfile", many: true, set: addOldSecretFile},
+	{name: "certificate", many: true, set: addCertificate},
+	{name: "login", set: choice(func(u *userDraft) *bool { return &u.options.Either }, "both", "either")},
 	{name: "pbx", set: setPBXs},
 	{name: "tenant", set: setTenants},
 	{name: "allowevent", many: true, set: allowEvent},
@@ -192,6 +196,7 @@ func (l *loading) loadUser(s *section) {
 		v.errorf("%s is more than totallimit, %s", v.shown(), sizeText(l.general.TotalLimit))
 	}
 	l.userSecret(s, u, given)
+	l.userCertificates(u, given)
 	l.userACLs(s, u, given)
 	l.userRules(u)
 	l.userPBXs(u, given)

@@ -39,7 +39,7 @@ func (l *loading) userSecret(s *section, u *userDraft, given values) {
 	case known:
 		u.options.Secret = u.secret.text
 		l.checkSecret(v, u.secret.text)
-	case v == nil && !s.broken:
+	case v == nil && !s.broken && given["certificate"] == nil:
 		l.report.warnf(s.place, s.name, "secret", "missing: this user can never log in")
 	}
 	for i, o := range u.old {

@@ -29,6 +29,7 @@ const (
 	fateNotAdmitted fate = "address not permitted"
 	fateNoSecret    fate = "user without a secret"
 	fateWrongSecret fate = "wrong secret"
+	fateNoCert      fate = "no certificate of the user"
 	fateWrongKey    fate = "wrong key to the challenge"
 	fateNoChallenge fate = "MD5 without a challenge or a key"
 	fateInUse       fate = "already in use"
@@ -130,6 +131,10 @@ func (s *Session) judge(a *ami.Action, now *snapshot, user *config.User) fate {
 		policy = user.Policy
 	}
 	admitted := policy.Admits(s.remote.Addr())
+	certified := s.certified(now, policy)
+	if admitted && !policy.NeedsSecret(certified) {
+		return fateAccepted
+	}
 	proof := s.checkProof(a, now, policy)
 	switch {
 	case proof == fateBusy || proof == fateLockedOut:
@@ -138,6 +143,8 @@ func (s *Session) judge(a *ami.Action, now *snapshot, user *config.User) fate {
 		return fateNoUser
 	case !admitted:
 		return fateNotAdmitted
+	case policy.NeedsCertificate() && !certified:
+		return fateNoCert
 	case !policy.HasSecret():
 		return fateNoSecret
 	}

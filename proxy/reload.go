@@ -137,7 +137,7 @@ func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) (less 
 	before := s.rights.Load()
 	user := now.user(before.Policy.Name())
 	switch {
-	case user == nil || !user.Policy.HasSecret():
+	case user == nil || !user.Policy.CanLogIn():
 		s.abort(reasonUserRemoved)
 		return false
 	case !user.Policy.Admits(s.remote.Addr()):

@@ -44,6 +44,7 @@ var loginEvents = map[fate]securityEvent{
 	fateNotAdmitted: failedACL,
 	fateNoSecret:    invalidPassword,
 	fateWrongSecret: invalidPassword,
+	fateNoCert:      invalidPassword,
 	fateWrongKey:    challengeFailed,
 	fateInUse:       sessionLimit,
 	fateMaxSessions: sessionLimit,

@@ -131,7 +131,7 @@ func (srv *Server) Start() error {
 		}
 	}
 	if g.TLSEnable {
-		if err := srv.listen(g.TLSBindAddr.String(), srv.certificate.config()); err != nil {
+		if err := srv.listen(g.TLSBindAddr.String(), srv.tlsConfig()); err != nil {
 			srv.closeListeners()
 			return err
 		}

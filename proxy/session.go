@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -147,6 +148,9 @@ type transport interface {
 	// local is our end's address, isTLS whether it is TLS.
 	local() netip.AddrPort
 	isTLS() bool
+	// certificates are those that the client has shown, its own first, with the
+	// key to it.
+	certificates() []*x509.Certificate
 }
 
 // view is a PBX as a session sees it.

@@ -25,6 +25,8 @@ type snapshot struct {
 	// limits are those of the users by name in lower case. A user who is in two
 	// configurations has the same ones in both.
 	limits map[string]*limits
+	// wantsCertificates says that certificates of clients count for something.
+	wantsCertificates bool
 	// decoy stands for the users that do not exist: to check a secret of theirs
 	// takes as long as with the slowest of those who do.
 	decoy *acl.Policy
@@ -103,11 +105,13 @@ func (srv *Server) plan(cfg *config.Config) (*plan, error) {
 			next.removed = append(next.removed, p)
 		}
 	}
+	n.wantsCertificates = cfg.General.TLSClientCAs != nil
 	n.decoy, n.limits = acl.Nobody(), make(map[string]*limits)
 	for name, u := range cfg.Users {
 		if n.limits[name] = before.limits[name]; n.limits[name] == nil {
 			n.limits[name] = newLimits(u)
 		}
+		n.wantsCertificates = n.wantsCertificates || u.Policy.TakesCertificates()
 		if u.Policy.HashWork() > n.decoy.HashWork() {
 			n.decoy = u.Policy.Decoy()
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"sync"
@@ -334,6 +335,9 @@ func (w *WebSession) cut() {
 func (w *WebSession) local() netip.AddrPort { return w.options.Local }
 
 func (w *WebSession) isTLS() bool { return w.options.TLS }
+
+// certificates: the keys about those of clients are for the AMI listener.
+func (w *WebSession) certificates() []*x509.Certificate { return nil }
 
 // close gives back what the session holds.
 func (w *WebSession) close() {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -168,6 +169,13 @@ func (s *wire) local() netip.AddrPort { return tcpAddr(s.raw.LocalAddr()) }
 func (s *wire) isTLS() bool {
 	_, ok := s.conn.(*tls.Conn)
 	return ok
+}
+
+func (s *wire) certificates() []*x509.Certificate {
+	if conn, ok := s.conn.(*tls.Conn); ok {
+		return conn.ConnectionState().PeerCertificates
+	}
+	return nil
 }
 
 func tcpAddr(a net.Addr) netip.AddrPort {
