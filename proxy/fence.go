@@ -92,15 +92,20 @@ func (p *pbx) learnCallsLater(action string, err error) {
 // learn takes what an event tells of calls. It hands out what those have to know
 // before it who come to see something by it, and returns who sees it.
 func (p *pbx) learn(e *backend.Event) fence.Sight {
-	sight, introductions := p.calls.Learn(e.Frame)
+	var causedBy []string
+	frame := e.Frame
+	if owner, ok := e.Owner.(*Session); ok {
+		// What a fenced user's action brought about is of his tenants.
+		causedBy = owner.policy().Fence().Tenants()
+	}
+	if e.ID != "" { // which nobody is to see who is told of it later
+		frame = ami.Rewrite{ID: e.ID}.Append(nil, frame)
+	}
+	sight, introductions := p.calls.Learn(frame, causedBy)
 	for i := range introductions {
 		in := &introductions[i]
 		past := &backend.Event{Frame: in.Frame, Class: in.Frame.Class()}
 		p.handOut(past, p.Name(), fence.Sight{Tenants: in.Now, Named: true}, in)
-	}
-	if owner, ok := e.Owner.(*Session); ok {
-		// What a fenced user's action brought about is of his tenants.
-		sight = sight.With(owner.policy().Fence().Tenants())
 	}
 	return sight
 }

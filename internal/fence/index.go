@@ -13,6 +13,14 @@ import (
 // them, such as Cdr, may come later.
 const maxEnded = 16_384
 
+const (
+	// maxEarly is how many events are kept that overtook the beginning of the
+	// channel they are of, and maxEarlySize how large each may be in bytes.
+	// OriginateResponse does at times, by moments.
+	maxEarly     = 256
+	maxEarlySize = 8 << 10
+)
+
 // Index is what is known of the calls on one PBX. Its methods are safe for use
 // by many goroutines; events and listings are to come in order.
 //
@@ -34,8 +42,18 @@ type Index struct {
 	before  map[string]Set // tenants of their own, by Uniqueid of a channel
 	listing *Listing       // the one under way, nil if there is none
 
+	early     [maxEarly]early // a ring
+	nextEarly int             // in early
+
 	round uint64  // of gather
 	moves []moved // by the event that is being learned
+}
+
+// early is an event of a channel that is not known yet.
+type early struct {
+	uniqueid string // empty: there is none
+	frame    ami.Frame
+	seen     Set // who has got it
 }
 
 // channel is a channel that there is.
@@ -114,6 +132,7 @@ func New(limit int) *Index { return (&Index{limit: limit}).forget() }
 func (x *Index) forget() *Index {
 	x.channels, x.names, x.linked = map[string]*channel{}, map[string]*channel{}, map[string][]linked{}
 	x.bridges, x.ended, x.endings, x.oldest = map[string]*bridge{}, map[string]Set{}, nil, 0
+	x.early = [maxEarly]early{}
 	return x
 }
 
@@ -249,13 +268,6 @@ func (x *Index) MayDial(dial string, tenants []string) bool {
 	return slices.ContainsFunc(x.tenants, func(t *acl.Tenant) bool {
 		return slices.Contains(tenants, t.Name()) && t.MayDial(dial)
 	})
-}
-
-// With returns the sight of those who are of some more tenants, by names in
-// lower case and in order, as well.
-func (s Sight) With(tenants []string) Sight {
-	s.Tenants = union(s.Tenants, tenants)
-	return s
 }
 
 // Len is the number of channels and bridges.

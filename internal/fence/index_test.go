@@ -16,7 +16,7 @@ func newIndex(t testing.TB) *Index {
 
 func (x *Index) expect(t *testing.T, want string, name string, lines ...string) []Introduction {
 	t.Helper()
-	sight, introductions := x.Learn(event(name, lines))
+	sight, introductions := x.Learn(event(name, lines), nil)
 	if got := strings.Join(sight.Tenants, " "); got != want {
 		t.Fatalf("%s %q: seen by %q, want %q", name, lines, got, want)
 	}
@@ -172,6 +172,28 @@ func TestListing(t *testing.T) {
 	x.expect(t, "", "Newchannel", "Channel: PJSIP/trunk-01", "Context: public", "Uniqueid: 1", "Linkedid: 1")
 }
 
+// An event may overtake the beginning of its channel. Who comes to see that gets
+// the event then, unless he has had it.
+func TestEarly(t *testing.T) {
+	x := newIndex(t)
+	x.expect(t, "", "OriginateResponse", "Uniqueid: 1", "Response: Success")
+	sight, _ := x.Learn(event("OriginateResponse", []string{"Uniqueid: 2"}), []string{"beta"})
+	if fmt.Sprint(sight.Tenants) != "[beta]" {
+		t.Error(sight)
+	}
+	for id, before := range map[string]string{"1": "[]", "2": "[beta]"} {
+		in := x.expect(t, "acme", "Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)...)
+		if len(in) != 1 || string(in[0].Frame.Event()) != "OriginateResponse" || fmt.Sprint(in[0].Before, in[0].Now) != before+" [acme]" {
+			t.Errorf("%s: %q", id, in)
+		}
+		x.expect(t, "acme", "Hangup", channelLines("PJSIP/a-"+id, "acme-in", id, id)...)
+		x.expect(t, "acme", "OriginateResponse", "Uniqueid: "+id)
+		if in := x.expect(t, "acme", "Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)...); len(in) != 0 {
+			t.Errorf("%s again: %q", id, in)
+		}
+	}
+}
+
 func TestThings(t *testing.T) {
 	x := newIndex(t)
 	for _, c := range []struct {
@@ -200,8 +222,8 @@ func TestLimit(t *testing.T) {
 	x := newIndex(t)
 	for i := range 1000 {
 		id := fmt.Sprint(i)
-		x.Learn(event("Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)))
-		x.Learn(event("BridgeCreate", []string{"BridgeUniqueid: b" + id}))
+		x.Learn(event("Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)), nil)
+		x.Learn(event("BridgeCreate", []string{"BridgeUniqueid: b" + id}), nil)
 	}
 	if channels, bridges := x.Len(); channels != 100 || bridges != 100 {
 		t.Errorf("%d channels, %d bridges", channels, bridges)
@@ -209,10 +231,10 @@ func TestLimit(t *testing.T) {
 	x.expect(t, "", "VarSet", "Uniqueid: 500")
 	for i := range 3 * maxEnded {
 		id := fmt.Sprint("e", i)
-		x.Learn(event("Hangup", channelLines("PJSIP/a-0", "acme-in", "0", "0")))
-		x.Learn(event("Newchannel", channelLines("PJSIP/a-0", "acme-in", "0", "0")))
-		x.Learn(event("Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)))
-		x.Learn(event("Hangup", channelLines("PJSIP/a-"+id, "acme-in", id, id)))
+		x.Learn(event("Hangup", channelLines("PJSIP/a-0", "acme-in", "0", "0")), nil)
+		x.Learn(event("Newchannel", channelLines("PJSIP/a-0", "acme-in", "0", "0")), nil)
+		x.Learn(event("Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)), nil)
+		x.Learn(event("Hangup", channelLines("PJSIP/a-"+id, "acme-in", id, id)), nil)
 	}
 	if len(x.ended) > maxEnded || len(x.endings) > maxEnded {
 		t.Errorf("%d endings", len(x.ended))
@@ -221,7 +243,7 @@ func TestLimit(t *testing.T) {
 
 func TestNoTenants(t *testing.T) {
 	x := New(10)
-	sight, _ := x.Learn(event("Newchannel", channelLines("PJSIP/a-01", "acme-in", "1", "1")))
+	sight, _ := x.Learn(event("Newchannel", channelLines("PJSIP/a-01", "acme-in", "1", "1")), nil)
 	if n, _ := x.Len(); n != 0 || len(sight.Tenants) > 0 || !sight.Named {
 		t.Error(n, sight)
 	}
@@ -240,7 +262,7 @@ func FuzzLearn(f *testing.F) {
 		x := newIndex(t)
 		l := x.List()
 		for one := range strings.SplitAfterSeq(text, "\r\n\r\n") {
-			x.Learn([]byte(one))
+			x.Learn([]byte(one), nil)
 			l.Add([]byte(one))
 			x.Look([]byte(one))
 		}
@@ -253,7 +275,7 @@ func BenchmarkLearn(b *testing.B) {
 	x.SetTenants(twoTenants(b))
 	for i := range 10_000 {
 		id := fmt.Sprint("1795338405.", i)
-		x.Learn(event("Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)))
+		x.Learn(event("Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)), nil)
 	}
 	f := event("VarSet", []string{
 		"Channel: PJSIP/a-1795338405.77", "ChannelState: 6", "ChannelStateDesc: Up", "CallerIDNum: 100", "CallerIDName: Alice",
@@ -262,6 +284,6 @@ func BenchmarkLearn(b *testing.B) {
 	})
 	b.ReportAllocs()
 	for b.Loop() {
-		x.Learn(f)
+		x.Learn(f, nil)
 	}
 }

@@ -60,9 +60,10 @@ var lessons = map[string]struct {
 	"BridgeDestroy":   {lesson: bridgeEnds},
 }
 
-// Learn takes what an event of the PBX tells. It says who may see the event, and
-// what those have to be told before it who come to see something by it.
-func (x *Index) Learn(f ami.Frame) (Sight, []Introduction) {
+// Learn takes what an event of the PBX tells. It says who may see the event, those
+// too whose action caused it, and what those have to be told before it who come
+// to see something by it. The frame is kept.
+func (x *Index) Learn(f ami.Frame, causedBy []string) (Sight, []Introduction) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.tenants) == 0 {
@@ -71,7 +72,9 @@ func (x *Index) Learn(f ami.Frame) (Sight, []Introduction) {
 	h := read(f)
 	l, ok := lessons[string(h.event)]
 	if !ok || string(h.event) == "CEL" && string(h.eventName) != "CHAN_START" {
-		return Sight{Tenants: x.whose(&h), Named: h.named()}, nil
+		sight := Sight{Tenants: union(x.whose(&h), causedBy), Named: h.named()}
+		x.keepEarly(f, &h, sight.Tenants)
+		return sight, nil
 	}
 	var parting Set
 	if l.lesson == channelEnds || l.lesson == bridgeLeft || l.lesson == bridgeEnds {
@@ -84,6 +87,9 @@ func (x *Index) Learn(f ami.Frame) (Sight, []Introduction) {
 		keep = x.learnChannel(l.lesson, &h, f, l.one, l.two)
 	}
 	introductions := x.introduce()
+	if c := x.channels[string(h.uniqueid)]; l.lesson == channelBorn && c != nil {
+		introductions = append(introductions, x.takeEarly(c)...)
+	}
 	if keep != nil && l.keep > 0 {
 		keep[l.keep-1] = f
 	}
@@ -263,6 +269,29 @@ func (x *Index) remember(c *channel) {
 		x.oldest = (x.oldest + 1) % maxEnded
 	}
 	x.ended[c.uniqueid] = c.call.seen
+}
+
+// keepEarly keeps an event of a channel that may be still to come.
+func (x *Index) keepEarly(f ami.Frame, h *facts, seen Set) {
+	if len(h.uniqueid) == 0 || len(f) > maxEarlySize || x.channels[string(h.uniqueid)] != nil {
+		return
+	}
+	if _, ended := x.ended[string(h.uniqueid)]; ended {
+		return
+	}
+	x.early[x.nextEarly] = early{string(h.uniqueid), f, seen}
+	x.nextEarly = (x.nextEarly + 1) % maxEarly
+}
+
+// takeEarly takes the events that overtook the beginning of a channel.
+func (x *Index) takeEarly(c *channel) (all []Introduction) {
+	for i := range x.early {
+		if e := &x.early[(x.nextEarly+i)%maxEarly]; e.uniqueid == c.uniqueid {
+			all = append(all, Introduction{e.frame, e.seen, c.call.seen})
+			*e = early{}
+		}
+	}
+	return all
 }
 
 // introduce makes the events that tell of what has moved: bridges first, then

@@ -276,7 +276,7 @@ func TestSightProperty(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			f, want := m.step(rt)
-			sight, introductions := x.Learn(f)
+			sight, introductions := x.Learn(f, nil)
 			if got := strings.Join(sight.Tenants, " "); got != want {
 				rt.Fatalf("%q\nseen by %q, want %q", f, got, want)
 			}
@@ -304,7 +304,7 @@ func TestSightProperty(t *testing.T) {
 			rt.Fatalf("%d channels and %d bridges, want %d and %d", channels, bridges, len(m.channels), len(m.bridges))
 		}
 		for _, c := range slices.Clone(m.channels) {
-			x.Learn(event("Hangup", c.lines("")))
+			x.Learn(event("Hangup", c.lines("")), nil)
 		}
 		if len(x.channels)+len(x.names)+len(x.linked) > 0 {
 			rt.Fatalf("what is over is still known: %v %v %v", x.channels, x.names, x.linked)
