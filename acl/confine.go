@@ -100,7 +100,7 @@ var fenced = map[string][]bound{
 		bound{"ExtraContext", toThing, ByContext, ""}),
 	"setvar": append(channels("Channel"), noGlobals, bound{header: "Variable", kind: writesOwn}),
 
-	"queueadd": {queueIn, {header: "Interface", kind: toDial}}, "queueremove": {queueIn}, "queuelog": {queueIn},
+	"queueadd": {queueIn, {header: "Interface", kind: toDial}, {header: "StateInterface", kind: toDial}}, "queueremove": {queueIn}, "queuelog": {queueIn},
 	"queuememberringinuse": member, "queuepause": member, "queuepenalty": member, "queuereset": member,
 	"queuechangeprioritycaller": append(channels("Caller"), queueIn), "queuewithdrawcaller": append(channels("Caller"), queueIn),
 

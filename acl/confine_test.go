@@ -96,6 +96,7 @@ func TestConfine(t *testing.T) {
 		{"QueueAdd|Queue: acme|Interface: PJSIP/acme-1", ""},
 		{"QueueAdd|Queue: other|Interface: PJSIP/acme-1", "Queue"},
 		{"QueueAdd|Queue: acme|Interface: PJSIP/2", no},
+		{"QueueAdd|Queue: acme|Interface: PJSIP/acme-1|StateInterface: PJSIP/2", no},
 		{"QueuePause|Interface: PJSIP/acme-1", no},
 		{"QueuePause|Queue: acme|Interface: PJSIP/2", ""},
 		{"QueueReset", no},

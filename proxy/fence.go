@@ -210,7 +210,8 @@ var noneTexts = map[string]string{
 type confinedList struct {
 	fence      *acl.Fence
 	calls      *fence.Index
-	kept, left int // items
+	begun      bool // the response was there
+	kept, left int  // items
 }
 
 // piece returns the frames of a piece that come through.
@@ -221,14 +222,17 @@ func (c *confinedList) piece(frames []byte) []byte {
 		switch {
 		case f.EndsList() || bytes.HasSuffix(name, []byte("Complete")):
 			dst = c.appendEnd(dst, f)
-		case name == nil: // the response
-			dst = append(dst, f...)
+		case name == nil: // the response, or else the rest of an item with an empty line in it
+			if !c.begun {
+				dst = append(dst, f...)
+			}
 		case c.lets(f):
 			c.kept++
 			dst = append(dst, f...)
 		default:
 			c.left++
 		}
+		c.begun = true
 	}
 	return dst
 }

@@ -360,10 +360,11 @@ func TestFenceNarrowsWhatWaits(t *testing.T) {
 // What the PBX has not told of, and the end of what it tells, leak nothing.
 func TestFenceLimits(t *testing.T) {
 	w := newWorld(t, setup{users: fencedUsers})
-	w.sims["east"].Handle("CoreShowChannels", func(r *simpbx.Request) { // breaks off
+	w.sims["east"].Handle("CoreShowChannels", func(r *simpbx.Request) {
 		r.Reply("Success", "Channels will follow", "EventList", "start")
 		for i := range 3 {
-			fmt.Fprintf(r, "Event: CoreShowChannel\r\nActionID: %s\r\nChannel: PJSIP/%d-01\r\nUniqueid: %d\r\n\r\n", r.ID(), i, i)
+			fmt.Fprintf(r, "Event: CoreShowChannel\r\nActionID: %s\r\nChannel: PJSIP/%d-01\r\nUniqueid: %d\r\n", r.ID(), i, i)
+			r.Write([]byte("ApplicationData: two\r\n\r\nlines\r\n\r\n"))
 		}
 		r.Write([]byte("Event: CoreShowChannelsComplete\r\nActionID: " + r.ID() + "\r\nEventList: Complete\r\nListItems: 3\r\n\r\n"))
 	})

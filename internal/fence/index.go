@@ -13,13 +13,13 @@ import (
 // them, such as Cdr, may come later.
 const maxEnded = 16_384
 
-const (
-	// maxEarly is how many events are kept that overtook the beginning of the
-	// channel they are of, and maxEarlySize how large each may be in bytes.
-	// OriginateResponse does at times, by moments.
-	maxEarly     = 256
-	maxEarlySize = 8 << 10
-)
+// maxEarly is how many events are kept that overtook the beginning of the
+// channel they are of. OriginateResponse does at times, by moments.
+const maxEarly = 256
+
+// maxShownSize is how large an event may be that is kept, in bytes. Most are below
+// one thousand.
+const maxShownSize = 16 << 10
 
 // Index is what is known of the calls on one PBX. Its methods are safe for use
 // by many goroutines; events and listings are to come in order.

@@ -90,7 +90,7 @@ func (x *Index) Learn(f ami.Frame, causedBy []string) (Sight, []Introduction) {
 	if c := x.channels[string(h.uniqueid)]; l.lesson == channelBorn && c != nil {
 		introductions = append(introductions, x.takeEarly(c)...)
 	}
-	if keep != nil && l.keep > 0 {
+	if keep != nil && l.keep > 0 && len(f) <= maxShownSize {
 		keep[l.keep-1] = f
 	}
 	return Sight{Tenants: union(parting, x.whose(&h)), Named: true}, introductions
@@ -273,7 +273,7 @@ func (x *Index) remember(c *channel) {
 
 // keepEarly keeps an event of a channel that may be still to come.
 func (x *Index) keepEarly(f ami.Frame, h *facts, seen Set) {
-	if len(h.uniqueid) == 0 || len(f) > maxEarlySize || x.channels[string(h.uniqueid)] != nil {
+	if len(h.uniqueid) == 0 || len(f) > maxShownSize || x.channels[string(h.uniqueid)] != nil {
 		return
 	}
 	if _, ended := x.ended[string(h.uniqueid)]; ended {
