@@ -113,7 +113,7 @@ func startFenced(t *testing.T, major int) (*asterisk.PBX, *proxied) {
 		General: "channelvars = TENANT",
 		Files: map[string]string{
 			"queues.conf":   fenceQueues,
-			"features.conf": "[general]\n[featuremap]\natxfer => *2\nblindxfer => #1\n[applicationmap]\n",
+			"features.conf": "[general]\nfeaturedigittimeout = 20000\ntransferdigittimeout = 20\n[featuremap]\natxfer => *2\nblindxfer => #1\n[applicationmap]\n",
 		},
 	})
 	p := startProxy(t, fenceUsers, pbx)
@@ -148,6 +148,14 @@ func (d *dialler) call(exten string, more ...string) (held, runs string) {
 
 func (d *dialler) expect(headers ...string) amiclient.Frame { return d.c.Expect(headers...) }
 
+// talks waits until a channel is in a bridge with another.
+func (d *dialler) talks(uniqueid string) {
+	f := d.expect("Event: BridgeEnter", "Uniqueid: "+uniqueid)
+	if amiclient.Has(f, "BridgeNumChannels: 1") {
+		d.expect("Event: BridgeEnter", "BridgeUniqueid: "+amiclient.Header(f, "BridgeUniqueid"), "BridgeNumChannels: 2")
+	}
+}
+
 func (d *dialler) hangUp(channels ...string) {
 	for _, channel := range channels {
 		d.c.Send("Action: Hangup", "Channel: "+channel)
@@ -158,17 +166,17 @@ func (d *dialler) hangUp(channels ...string) {
 var fenceCalls = map[string]func(d *dialler){
 	"talk": func(d *dialler) {
 		held, runs := d.call("talk")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+runs)
+		d.talks(runs)
 		d.hangUp(held)
 	},
 	"chain": func(d *dialler) { // Local channels that Asterisk takes out again.
 		held, runs := d.call("chain")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+runs)
+		d.talks(runs)
 		d.hangUp(held)
 	},
 	"queue": func(d *dialler) {
 		held, runs := d.call("q")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+runs)
+		d.talks(runs)
 		d.hangUp(held)
 	},
 	"conference": func(d *dialler) {
@@ -190,30 +198,30 @@ var fenceCalls = map[string]func(d *dialler){
 	},
 	"blind transfer": func(d *dialler) {
 		held, runs := d.call("talk")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+runs)
+		d.talks(runs)
 		d.c.Send("Action: BlindTransfer", "Channel: "+runs, "Context: common", "Exten: other")
 		f := d.expect("Event: BlindTransfer", "TransfererUniqueid: "+runs)
 		d.hangUp(amiclient.Header(f, "TransfereeUniqueid"), held)
 	},
 	"redirect": func(d *dialler) {
 		held, runs := d.call("talk")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+runs)
+		d.talks(runs)
 		d.c.Send("Action: Redirect", "Channel: "+runs, "Context: common", "Exten: other", "Priority: 1")
 		d.expect("Event: Newexten", "Uniqueid: "+runs, "Extension: other")
 		d.hangUp(held)
 	},
 	"bridged": func(d *dialler) { // Two calls, of which one end each goes on with the other.
 		a, aRuns := d.call("talk")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+aRuns)
+		d.talks(aRuns)
 		b, bRuns := d.call("talk")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+bRuns)
+		d.talks(bRuns)
 		d.c.Send("Action: Bridge", "Channel1: "+aRuns, "Channel2: "+bRuns)
 		d.expect("Event: BridgeEnter", "BridgeNumChannels: 2")
 		d.hangUp(a, b)
 	},
 	"attended transfer": func(d *dialler) {
 		held, runs := d.call("talk")
-		d.expect("Event: BridgeEnter", "Uniqueid: "+runs)
+		d.talks(runs)
 		d.c.Send("Action: Atxfer", "Channel: "+runs, "Context: common", "Exten: 5")
 		d.expect("Event: BridgeEnter", "Uniqueid: "+runs) // With whom it is to go to.
 		d.hangUp(held)
