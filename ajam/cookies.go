@@ -1,0 +1,168 @@
+package ajam
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/amiproxy/amiproxy/proxy"
+)
+
+// cookieName is that of Asterisk.
+const cookieName = "mansession_id"
+
+var errTooMany = errors.New("ajam: too many sessions")
+
+// id names a session to its client. Who knows it has the session.
+type id [16]byte
+
+func newID() (i id) {
+	rand.Read(i[:]) //nolint:errcheck // never fails
+	return i
+}
+
+// session is a session and its cookie.
+type session struct {
+	*proxy.WebSession
+	from netip.Addr // who opened it
+
+	// Guarded by sessions.mu
+	id   id
+	over bool
+}
+
+// sessions are all sessions by cookie. It is safe for use by many goroutines.
+type sessions struct {
+	// Static after construction
+	srv     *proxy.Server
+	options Options
+	places  *places
+
+	mu   sync.Mutex // guards the following; nothing of package proxy is called under it
+	byID map[id]*session
+}
+
+func newSessions(srv *proxy.Server, o Options) *sessions {
+	return &sessions{srv: srv, options: o, places: newPlaces(o.SessionLimit), byID: make(map[id]*session)}
+}
+
+// of returns the session of a request, nil if it has none: the cookie may be unknown,
+// or the session not open to the client's address. What a client has made up
+// is never adopted.
+func (t *sessions) of(r *http.Request) *session {
+	i, ok := cookie(r)
+	if !ok {
+		return nil
+	}
+	t.mu.Lock()
+	s := t.byID[i]
+	t.mu.Unlock()
+	if s == nil || !s.Admits(remote(r).Addr()) {
+		return nil
+	}
+	return s
+}
+
+// open opens a session for who sent a request.
+func (t *sessions) open(r *http.Request) (*session, error) {
+	from := remote(r)
+	if !t.places.take(from.Addr()) {
+		return nil, errTooMany
+	}
+	s := &session{from: from.Addr(), id: newID()}
+	ws, err := t.srv.OpenWeb(proxy.WebOptions{
+		Remote: from, Local: local(r), TLS: r.TLS != nil,
+		Timeout: t.options.SessionTimeout, Ended: func() { t.remove(s) },
+	})
+	if err != nil {
+		t.places.give(from.Addr())
+		return nil, err
+	}
+	s.WebSession = ws
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !s.over {
+		t.byID[s.id] = s
+	}
+	return s, nil
+}
+
+// remove forgets a session that is over. It may be called with locks of package
+// proxy held.
+func (t *sessions) remove(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.over = true
+	delete(t.byID, s.id)
+	t.places.give(s.from)
+}
+
+// renew gives a session another id. Who logs in must not do so in a session whose id
+// somebody else has given him.
+func (t *sessions) renew(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.over {
+		return
+	}
+	delete(t.byID, s.id)
+	s.id = newID()
+	t.byID[s.id] = s
+}
+
+// setCookie tells the client the session's id, as Asterisk does with every answer.
+func (t *sessions) setCookie(w http.ResponseWriter, r *http.Request, s *session) {
+	t.mu.Lock()
+	text := hex.EncodeToString(s.id[:])
+	t.mu.Unlock()
+	v := cookieName + `="` + text + `"; Version=1; Max-Age=` + strconv.Itoa(int(t.options.SessionTimeout.Seconds())) + "; HttpOnly"
+	switch {
+	case r.TLS == nil:
+		v += "; SameSite=Strict"
+	case len(t.options.Origins) > 0: // whose pages could not send it otherwise
+		v += "; SameSite=None; Secure"
+	default:
+		v += "; SameSite=Strict; Secure"
+	}
+	w.Header().Set("Set-Cookie", v)
+}
+
+// cookie finds the id that a request has: in the last Cookie header, by the first
+// cookie of that name, whatever its case, with or without quotes (http.c:
+// ast_http_get_cookies).
+func cookie(r *http.Request) (i id, ok bool) {
+	headers := r.Header["Cookie"]
+	if len(headers) == 0 {
+		return i, false
+	}
+	for part := range strings.SplitSeq(headers[len(headers)-1], ";") {
+		name, value, _ := strings.Cut(part, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), cookieName) {
+			continue
+		}
+		value = strings.Trim(strings.TrimSpace(value), `"`)
+		if len(value) != 2*len(i) {
+			return i, false
+		}
+		_, err := hex.Decode(i[:], []byte(value))
+		return i, err == nil
+	}
+	return i, false
+}
+
+// remote is the client's address, local ours.
+func remote(r *http.Request) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return a
+}
+
+func local(r *http.Request) netip.AddrPort {
+	a, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return addrPort(a)
+}

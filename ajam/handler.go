@@ -1,0 +1,191 @@
+package ajam
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/amiproxy/amiproxy/ami"
+	"github.com/amiproxy/amiproxy/proxy"
+)
+
+// Limits of Asterisk (http.c: MAX_HTTP_LINE_LENGTH, MAX_HTTP_REQUEST_HEADERS,
+// MAX_CONTENT).
+const (
+	maxLine    = 4096
+	maxHeaders = 100
+	maxBody    = 40960
+	// maxHead bounds all lines together.
+	maxHead = 64 << 10
+)
+
+// writeSize is how much a client has to take in Options.SessionInactivity.
+const writeSize = 16 << 10
+
+// ServeHTTP serves one request.
+func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+	w.Header().Set("Server", serverName)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	u := h.find(r.URL.Path)
+	switch {
+	case !checkHead(w, r):
+	case u == nil:
+		writeError(w, http.StatusNotFound, "Not Found", "The requested URL was not found on this server.")
+	case h.allowOrigin(w, r):
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost:
+		writeError(w, http.StatusNotImplemented, "Not Implemented", "Attempt to use unimplemented / unsupported method")
+	case !h.mayComeFrom(r):
+		writeError(w, http.StatusForbidden, "Forbidden", "Pages of other sites may not send requests.")
+	default:
+		if f := h.read(w, r); f != nil {
+			h.run(w, r, u, f)
+		}
+	}
+}
+
+// checkHead answers a request with a head beyond the limits.
+func checkHead(w http.ResponseWriter, r *http.Request) bool {
+	refuse := func(status int, title, text string) bool {
+		w.Header().Set("Connection", "close")
+		writeError(w, status, title, text)
+		return false
+	}
+	if len(r.Method)+len(r.RequestURI)+len(r.Proto)+2 >= maxLine {
+		return refuse(http.StatusBadRequest, "Bad Request", "Request line too long")
+	}
+	n := 1 // Host is no more among them
+	for name, values := range r.Header {
+		for _, v := range values {
+			n++
+			if len(name)+len(": ")+len(v) >= maxLine {
+				return refuse(http.StatusBadRequest, "Bad Request", "Header line too long")
+			}
+		}
+	}
+	if n > maxHeaders {
+		return refuse(http.StatusRequestEntityTooLarge, "Request Entity Too Large", "Too many headers")
+	}
+	return true
+}
+
+// read reads what the request asks for: the query of GET and HEAD, the body of POST.
+// It answers one that cannot be.
+func (h *Server) read(w http.ResponseWriter, r *http.Request) *form {
+	query := r.URL.RawQuery
+	if r.Method == http.MethodPost {
+		body, ok := h.readBody(w, r)
+		if !ok {
+			return nil
+		}
+		query = body
+	}
+	f, err := parseForm(query)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "Bad Request", "Refused: "+err.Error())
+		return nil
+	}
+	return f
+}
+
+// readBody reads a body that holds a form; of any other kind it takes nothing, as
+// Asterisk does (http.c: ast_http_get_post_vars).
+func (h *Server) readBody(w http.ResponseWriter, r *http.Request) (text string, ok bool) {
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
+		return "", true
+	}
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	control.SetReadDeadline(time.Time{}) //nolint:errcheck // the same; a passed one would look like the client's end
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case err == nil:
+		return string(body), true
+	case errors.As(err, &tooLarge):
+		w.Header().Set("Connection", "close")
+		writeError(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large", "Body too large")
+	default:
+		w.Header().Set("Connection", "close")
+		writeError(w, http.StatusBadRequest, "Bad Request", "Error reading request")
+	}
+	return "", false
+}
+
+// run runs the action in the session of the request, a new one if it has none.
+func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
+	a := f.action()
+	s := h.sessions.of(r)
+	fresh := s == nil
+	for {
+		if s == nil {
+			var err error
+			if s, err = h.sessions.open(r); err != nil {
+				h.refuse(w, err)
+				return
+			}
+		}
+		before := s.LoggedIn()
+		answer, err := s.Do(r.Context(), a)
+		switch {
+		case errors.Is(err, proxy.ErrSessionOver) && !fresh:
+			s, fresh = nil, true // it ended as the request came
+			continue
+		case err != nil:
+			h.refuse(w, err)
+			return
+		}
+		defer answer.Close()
+		if !fresh && !before && s.LoggedIn() && ami.FoldName(a.Name()) == "login" {
+			h.sessions.renew(s)
+		}
+		h.sessions.setCookie(w, r, s)
+		w.Header().Set("Pragma", "SuppressEvents")
+		h.answer(w, r, u, f, s, answer)
+		return
+	}
+}
+
+// refuse answers a request that no session could take.
+func (h *Server) refuse(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errTooMany):
+		writeError(w, http.StatusServiceUnavailable, "Service Unavailable", "Too many sessions")
+	case errors.Is(err, proxy.ErrLockedOut):
+		writeError(w, http.StatusForbidden, "Forbidden", "Too many logins have failed")
+	default: // it was cut, or all is about to end
+		w.Header().Set("Connection", "close")
+		writeError(w, http.StatusServiceUnavailable, "Service Unavailable", "The session has ended")
+	}
+}
+
+// answer sends the answer in the format of the URI.
+func (h *Server) answer(w http.ResponseWriter, r *http.Request, u *uri, f *form, s *session, answer *proxy.WebAnswer) {
+	body := u.format(nil, answer.Frames, f)
+	answer.Count(len(body))
+	w.Header().Set("Cache-Control", "no-cache, no-store")
+	w.Header().Set("Content-Type", u.contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return
+	}
+	control := http.NewResponseController(w)
+	for len(body) > 0 {
+		select {
+		case <-s.Cut():
+			panic(http.ErrAbortHandler)
+		default:
+		}
+		control.SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+		n, err := w.Write(body[:min(len(body), writeSize)])
+		answer.Sent(n)
+		if err != nil {
+			return
+		}
+		body = body[n:]
+	}
+}

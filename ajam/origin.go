@@ -1,0 +1,57 @@
+package ajam
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// mayComeFrom reports whether the page that sent a request, if one did, may do so: one
+// of ours, or of a listed origin. It counts for logins too, and for GET, which runs
+// actions like POST. Programs other than browsers send none of these headers.
+func (h *Server) mayComeFrom(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	switch {
+	case len(origins) > 1:
+		return false
+	case len(origins) == 1 && h.origins[strings.ToLower(origins[0])]:
+		return true
+	case len(origins) == 1 && !isAt(origins[0], r.Host):
+		return false
+	}
+	for _, site := range r.Header["Sec-Fetch-Site"] {
+		if site != "same-origin" && site != "none" { // none: the user typed the address
+			return false
+		}
+	}
+	return true
+}
+
+// isAt reports whether an origin is a host. Its scheme does not count: somebody before
+// us may be the end of TLS.
+func isAt(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
+}
+
+// allowOrigin lets the pages of a listed origin read the answer. It reports whether
+// the request only asked for that.
+func (h *Server) allowOrigin(w http.ResponseWriter, r *http.Request) (asked bool) {
+	if len(h.origins) == 0 {
+		return false
+	}
+	w.Header().Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if !h.origins[strings.ToLower(origin)] {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", origin)
+	w.Header().Set("Access-Control-Allow-Credentials", "true")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	w.Header().Set("Access-Control-Allow-Headers", "Content-Type")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
