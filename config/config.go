@@ -13,8 +13,7 @@ import (
 // for use by many goroutines.
 type Config struct {
 	General General
-	// HTTP is read and checked; it is not enabled as long as webenabled = yes
-	// is not supported.
+	// HTTP is enabled only with webenabled in [general].
 	HTTP HTTP
 	// PBXs are in file order, which is the order that clients see.
 	PBXs []backend.Options

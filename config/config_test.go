@@ -102,6 +102,7 @@ auditreads = yes
 auditsize = 2G
 auditfiles = 3
 auditdays = 90
+webenabled = yes
 [http]
 bindaddr = ::1
 bindport = 9
@@ -185,6 +186,7 @@ compat = Command-Follows
 			Audit:              Audit{Path: "etc/log/audit.log", Reads: true, Size: 2 << 30, Files: 3, Days: 90},
 		},
 		HTTP: HTTP{
+			Enabled:           true,
 			BindAddr:          netip.MustParseAddrPort("[::1]:9"),
 			TLSBindAddr:       netip.MustParseAddrPort("[::2]:8089"),
 			Prefix:            "/asterisk",

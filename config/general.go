@@ -24,6 +24,7 @@ type generalDraft struct {
 	allowMultiple, displayConnects bool
 	hardening                      bool
 	maxSessions, actionRate        int
+	webEnabled                     bool
 	aclFile, clientCA              path
 }
 
@@ -61,7 +62,7 @@ func defaultGeneral() generalDraft {
 var generalKeys = append(listenerKeys("port", func(g *generalDraft) *listener { return &g.listen }), []key[generalDraft]{
 	// Those of manager.conf.
 	{name: "enabled", set: boolean(func(g *generalDraft) *bool { return &g.Enabled })},
-	{name: "webenabled", set: notYet[generalDraft]("no")},
+	{name: "webenabled", set: boolean(func(g *generalDraft) *bool { return &g.webEnabled })},
 	{name: "httptimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.httpTimeout }, time.Second, time.Second, time.Second, 24*time.Hour)},
 	{name: "authtimeout", set: duration(func(g *generalDraft) *time.Duration { return &g.AuthTimeout }, time.Second, time.Second, time.Second, time.Hour)},
 	{name: "authlimit", set: integer(func(g *generalDraft) *int { return &g.AuthLimit }, 1, 1_000_000)},

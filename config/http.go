@@ -21,7 +21,7 @@ type HTTP struct {
 	// SessionTimeout is how long a session without requests lives: the
 	// httptimeout of [general].
 	SessionTimeout time.Duration
-	// SessionLimit is how many connections there may be.
+	// SessionLimit is how many connections there may be, and how many sessions.
 	SessionLimit int
 	// SessionInactivity is how long a connection may be silent, and
 	// SessionKeepAlive how long between two requests; 0: no next request.
@@ -104,14 +104,19 @@ func (l *loading) loadHTTP(s *section) {
 	if s != nil {
 		given = apply(l, s, true, httpKeys, h)
 	}
-	// Nobody listens as long as webenabled = yes is refused.
-	if v, ok := given["enabled"]; ok && h.Enabled {
-		v.warnf("has no effect yet: AMI over HTTP is not built")
+	switch v, ok := given["enabled"]; {
+	case !ok:
+		h.Enabled = l.general.webEnabled
+	case h.Enabled && !l.general.webEnabled:
+		v.warnf("has no effect without webenabled = yes in [general]")
+		h.Enabled = false
 	}
-	h.listen.finish(l, s, given, 8089, false)
+	if h.Enabled && h.EnableStatic {
+		given["enable_static"].warnf("has no effect yet: files are not served")
+	}
+	h.listen.finish(l, s, given, 8089, h.Enabled)
 	h.BindAddr, h.TLSBindAddr = h.listen.plain(), h.listen.secure()
 	h.TLSEnable = h.listen.tls
 	h.TLSCertFile, h.TLSPrivateKey = h.listen.cert.name, h.listen.key.name
 	h.Static = h.static.name
-	h.Enabled = false
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,19 +179,6 @@ func choice[T any](field func(*T) *bool, no, yes string) func(*value, *T) {
 			*field(t) = true
 		default:
 			v.errorf("%s is neither %s nor %s", v.shown(), no, yes)
-		}
-	}
-}
-
-// notYet takes nothing but the values that mean that a feature which is not
-// built yet is off.
-func notYet[T any](off ...string) func(*value, *T) {
-	return func(v *value, _ *T) {
-		if no, ok := parseBool(v.text); slices.Contains(off, "no") && ok && !no {
-			return
-		}
-		if !slices.Contains(off, fold(v.text)) {
-			v.errorf("not supported yet")
 		}
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -198,7 +199,7 @@ func (srv *Server) logReload(before *config.Config, next *plan, reconnected []st
 	for _, w := range now.Warnings {
 		srv.log.Warn("configuration", zap.String("warning", w))
 	}
-	keys := restartKeys(&srv.fixed, &now.General)
+	keys := restartKeys(srv.fixed, now)
 	for _, name := range next.respelled {
 		keys = append(keys, "[pbx:"+name+"]")
 	}
@@ -236,7 +237,8 @@ func (srv *Server) logReload(before *config.Config, next *plan, reconnected []st
 }
 
 // restartKeys names the keys whose change a reload cannot bring about.
-func restartKeys(start, now *config.General) (keys []string) {
+func restartKeys(fixed, next *config.Config) (keys []string) {
+	start, now := &fixed.General, &next.General
 	for _, k := range []struct {
 		key     string
 		changed bool
@@ -248,6 +250,7 @@ func restartKeys(start, now *config.General) (keys []string) {
 		{"tlscertfile", start.TLSCertFile != now.TLSCertFile},
 		{"tlsprivatekey", start.TLSPrivateKey != now.TLSPrivateKey},
 		{"totallimit", start.TotalLimit != now.TotalLimit},
+		{"webenabled, httptimeout, [http]", !reflect.DeepEqual(fixed.HTTP, next.HTTP)},
 		{"audit, auditsize, auditfiles, auditdays", auditPlace(start) != auditPlace(now)},
 	} {
 		if k.changed {

@@ -38,7 +38,7 @@ type Server struct {
 	context context.Context
 	// stopping is closed when Shutdown begins.
 	stopping chan struct{}
-	fixed    config.General // of the start: what only a restart changes
+	fixed    *config.Config // of the start: what of it only a restart changes
 
 	// hashing holds a token for each hashed secret that is being checked, which
 	// takes a processor and some memory.
@@ -92,7 +92,7 @@ const maxHashing = 4
 // a file that the configuration names cannot be used.
 func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 	srv := &Server{
-		fixed:     cfg.General,
+		fixed:     cfg,
 		log:       log,
 		total:     queue.Total{Limit: cfg.General.TotalLimit},
 		sessions:  make(map[*Session]struct{}),
@@ -124,7 +124,7 @@ func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
 // the listener, or the audit log, that could not be opened; then nothing runs.
 func (srv *Server) Start() error {
 	srv.started = time.Now()
-	g := srv.fixed
+	g := srv.fixed.General
 	if g.Enabled {
 		if err := srv.listen(g.BindAddr.String(), nil); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/amiproxy/amiproxy/ajam"
 	"github.com/amiproxy/amiproxy/config"
 	"github.com/amiproxy/amiproxy/internal/simpbx"
 	"github.com/amiproxy/amiproxy/proxy"
@@ -21,6 +22,9 @@ import (
 // demoConfig is the demo's configuration; its verbs are the ports of the two
 // PBXes.
 const demoConfig = `
+[general]
+webenabled = yes
+
 [pbx:east]
 host = 127.0.0.1
 port = %d
@@ -61,9 +65,10 @@ func members(endpoints []simpbx.Endpoint) (names []string) {
 	return names
 }
 
-// demoText tells how to see it work; its verb is the proxy's port.
+// demoText tells how to see it work; its verbs are the proxy's ports, for AMI and
+// for HTTP.
 const demoText = `
-amiproxy demo: two simulated PBXes, east and west, behind a proxy on 127.0.0.1:%[1]d.
+amiproxy demo: two simulated PBXes, east and west, behind a proxy on 127.0.0.1:%[1]d, and by HTTP on 127.0.0.1:%[2]d.
 Paste these lines into another terminal (with bash):
 
 1. Log in, and watch the calls of both PBXes for 10 seconds; every event names its Server:
@@ -78,25 +83,29 @@ Paste these lines into another terminal (with bash):
 4. As the operator: how the proxy and its PBXes are doing, and who is connected:
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: operator\r\nSecret: operator\r\n\r\nAction: ProxyStatus\r\nActionID: 1\r\n\r\nAction: ProxySessions\r\nActionID: 2\r\n\r\nAction: Logoff\r\n\r\n" >&3; cat <&3'
 
+5. By HTTP (AJAM), with curl: log in, ask for the channels as XML, and wait for an event:
+  bash -c 'ask() { curl -s -b "$jar" -c "$jar" "http://127.0.0.1:%[2]d/$1"; }; jar=$(mktemp); ask "rawman?action=login&username=demo&secret=demo"; ask "mxml?action=coreshowchannels"; ask "rawman?action=waitevent"; rm "$jar"'
+
 Or point any AMI client at 127.0.0.1:%[1]d, user demo, secret demo. Ctrl-C stops.
 `
 
 func demoCommand() *cobra.Command {
-	var port uint16
+	var port, httpPort uint16
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the proxy in front of two simulated PBXes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), port, cmd.OutOrStdout(), newLogger(cmd.ErrOrStderr(), zapcore.WarnLevel))
+			return demo(cmd.Context(), port, httpPort, cmd.OutOrStdout(), newLogger(cmd.ErrOrStderr(), zapcore.WarnLevel))
 		},
 	}
 	cmd.Flags().Uint16Var(&port, "port", 5038, "port for AMI clients on 127.0.0.1; 0: any that is free")
+	cmd.Flags().Uint16Var(&httpPort, "http-port", 8088, "port for HTTP on 127.0.0.1; 0: any that is free")
 	return cmd
 }
 
 // demo runs until ctx ends.
-func demo(ctx context.Context, port uint16, out io.Writer, log *zap.Logger) error {
+func demo(ctx context.Context, port, httpPort uint16, out io.Writer, log *zap.Logger) error {
 	hup, stop := hangups()
 	defer stop()
 	var ports []any
@@ -128,10 +137,12 @@ func demo(ctx context.Context, port uint16, out io.Writer, log *zap.Logger) erro
 	if err != nil {
 		return failure{err}
 	}
-	cfg.General.BindAddr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
-	return runServer(ctx, cfg, nil, hup, log, func(srv *proxy.Server) {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	cfg.General.BindAddr = netip.AddrPortFrom(loopback, port)
+	cfg.HTTP.BindAddr = netip.AddrPortFrom(loopback, httpPort)
+	return runServer(ctx, cfg, nil, hup, log, func(srv *proxy.Server, web *ajam.Server) {
 		waitUp(ctx, srv)
-		fmt.Fprintf(out, demoText, srv.Addrs()[0].(*net.TCPAddr).Port)
+		fmt.Fprintf(out, demoText, srv.Addrs()[0].(*net.TCPAddr).Port, web.Addrs()[0].(*net.TCPAddr).Port)
 	})
 }
 

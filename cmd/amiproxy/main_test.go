@@ -322,7 +322,7 @@ func TestDemo(t *testing.T) {
 	var stderr bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, []string{"demo", "--port", "0"}, in, &stderr)
+		ended <- run(ctx, []string{"demo", "--port", "0", "--http-port", "0"}, in, &stderr)
 		in.Close()
 	}()
 	var text strings.Builder
@@ -388,6 +388,20 @@ func TestDemo(t *testing.T) {
 		!has("Event: ProxySession", "ActionID: 2", "Username: operator") ||
 		!amiclient.Has(frames[len(frames)-1], "Response: Goodbye") {
 		t.Errorf("%q", frames)
+	}
+	script := regexp.MustCompile(`(?m)^  bash -c '(ask.*)'$`).FindStringSubmatch(text.String())
+	if script == nil {
+		t.Fatalf("no HTTP in\n%s", text.String())
+	}
+	if _, err := exec.LookPath("curl"); err == nil {
+		got, err := exec.CommandContext(t.Context(), "bash", "-c", script[1]).CombinedOutput()
+		for _, want := range []string{
+			"Message: Authentication accepted\r\n", "<ajax-response>\n", "<generic event='CoreShowChannel' ", " server='east' ", " server='west' ", "Event: WaitEventComplete\r\n",
+		} {
+			if err != nil || !strings.Contains(string(got), want) {
+				t.Errorf("%v: no %q in %q", err, want, got)
+			}
+		}
 	}
 	cancel()
 	if code := <-ended; code != exitDone || stderr.Len() > 0 {

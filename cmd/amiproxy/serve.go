@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/amiproxy/amiproxy/ajam"
 	"github.com/amiproxy/amiproxy/config"
 	"github.com/amiproxy/amiproxy/proxy"
 )
@@ -59,7 +60,7 @@ func serve(ctx context.Context, file string, log *zap.Logger) error {
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", zap.String("warning", w))
 	}
-	return runServer(ctx, cfg, load, hup, log, func(*proxy.Server) {})
+	return runServer(ctx, cfg, load, hup, log, func(*proxy.Server, *ajam.Server) {})
 }
 
 // hangups are SIGHUPs, which end the program no more. One that comes before
@@ -71,9 +72,10 @@ func hangups() (hup chan os.Signal, stop func()) {
 }
 
 // runServer runs a configured server until ctx ends; hup lets it reload with
-// load, if that is not nil. started is called once it listens.
-func runServer(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), hup <-chan os.Signal, log *zap.Logger, started func(*proxy.Server)) error {
-	srv, err := proxy.New(cfg, log)
+// load, if that is not nil. started is called once it listens; its second argument
+// is nil if there is no HTTP.
+func runServer(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), hup <-chan os.Signal, log *zap.Logger, started func(*proxy.Server, *ajam.Server)) error {
+	srv, web, err := newServers(cfg, log)
 	if err != nil {
 		return failure{err}
 	}
@@ -81,14 +83,25 @@ func runServer(ctx context.Context, cfg *config.Config, load func() (*config.Con
 	if err := srv.Start(); err != nil {
 		return failure{err}
 	}
-	started(srv)
+	if web != nil {
+		if err := web.Start(); err != nil {
+			srv.Shutdown(0)
+			return failure{err}
+		}
+	}
+	started(srv, web)
 	var reloads sync.WaitGroup
 	reloads.Go(func() { reloadOnHangup(ctx, srv, hup) })
 	<-ctx.Done()
 	log.Info("stopping")
 	stopped := make(chan struct{})
 	go func() {
+		var stopping sync.WaitGroup
+		if web != nil {
+			stopping.Go(func() { web.Shutdown(stopTimeout) })
+		}
 		srv.Shutdown(stopTimeout)
+		stopping.Wait()
 		reloads.Wait()
 		close(stopped)
 	}()
@@ -101,6 +114,22 @@ func runServer(ctx context.Context, cfg *config.Config, load func() (*config.Con
 		// end of the program ends it.
 		return failure{errors.New("not everything ended in time")}
 	}
+}
+
+// newServers prepares what a configuration asks for; web is nil if that is no HTTP.
+func newServers(cfg *config.Config, log *zap.Logger) (srv *proxy.Server, web *ajam.Server, err error) {
+	if srv, err = proxy.New(cfg, log); err != nil || !cfg.HTTP.Enabled {
+		return srv, nil, err
+	}
+	c := &cfg.HTTP
+	web, err = ajam.New(ajam.Options{
+		BindAddr: c.BindAddr, TLSEnable: c.TLSEnable, TLSBindAddr: c.TLSBindAddr,
+		TLSCertFile: c.TLSCertFile, TLSPrivateKey: c.TLSPrivateKey,
+		Prefix: c.Prefix, SessionTimeout: c.SessionTimeout, SessionLimit: c.SessionLimit,
+		SessionInactivity: c.SessionInactivity, SessionKeepAlive: c.SessionKeepAlive,
+		Origins: c.Origins,
+	}, srv, log)
+	return srv, web, err
 }
 
 // reloadOnHangup loads the configuration anew at every SIGHUP, until ctx ends.
@@ -142,7 +171,7 @@ func check(file string, out, odd io.Writer) error {
 		fmt.Fprintln(odd, "warning:", w)
 	}
 	if err == nil {
-		_, err = proxy.New(cfg, zap.NewNop())
+		_, _, err = newServers(cfg, zap.NewNop())
 	}
 	if err != nil {
 		return failure{err}
