@@ -112,8 +112,9 @@ func (p *Policy) MayList(name string, pbx ami.Class) bool {
 // where the newest Asterisk grants it too; one of the two that asks for no
 // class does not weaken the other. Where they have no class in common, nothing
 // short of every right satisfies both, so that it takes. An action that the
-// newest Asterisk does not know is left to the PBX. What changes something and
-// yet needs no class by either needs the one that its kin need.
+// newest Asterisk does not know is left to the PBX, unless that asks for no class
+// and the last Asterisk to have it did. What changes something and yet needs no
+// class by any needs the one that its kin need.
 func (p *Policy) Authority(name string, pbx ami.Class) ami.Class {
 	info, _ := ami.LookupAction(name)
 	return p.authority(info, pbx)
@@ -122,7 +123,7 @@ func (p *Policy) Authority(name string, pbx ami.Class) ami.Class {
 func (p *Policy) authority(info *ami.ActionInfo, pbx ami.Class) ami.Class {
 	// ClassAll is what an authority with classes unknown to us is read as; no
 	// knowledge of the newest Asterisk makes up for that.
-	if !p.hardening || info == nil || info.Legacy || pbx == ami.ClassAll {
+	if !p.hardening || info == nil || pbx == ami.ClassAll || info.Legacy && pbx != ami.ClassNone {
 		return pbx
 	}
 	newest := info.Classes
@@ -148,10 +149,11 @@ func missingClass(name string) ami.Class {
 	case "QueueChangePriorityCaller", "QueueReload", "QueueReset", "QueueWithdrawCaller":
 		return ami.ClassAgent
 	case "BridgeDestroy", "BridgeKick",
-		"DAHDIDialOffhook", "DAHDIDNDoff", "DAHDIDNDon", "DAHDIHangup", "DAHDITransfer":
+		"DAHDIDialOffhook", "DAHDIDNDoff", "DAHDIDNDon", "DAHDIHangup", "DAHDITransfer",
+		"ZapDialOffhook", "ZapDNDoff", "ZapDNDon", "ZapHangup", "ZapTransfer":
 		return ami.ClassCall
 	case "BridgeTechnologySuspend", "BridgeTechnologyUnsuspend",
-		"DAHDIRestart", "PRIDebugFileUnset", "PRIDebugSet":
+		"DAHDIRestart", "PRIDebugFileUnset", "PRIDebugSet", "ZapRestart":
 		return ami.ClassSystem
 	}
 	return ami.ClassNone
