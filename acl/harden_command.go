@@ -26,7 +26,13 @@ func hardenBlacklist(a *ami.Action, _ Directories) string {
 // blank in it, so that the second word here is the CLI's, or there is no such
 // command.
 func hardenCommand(a *ami.Action, _ Directories) string {
-	words := strings.FieldsFunc(ami.FoldName(a.Get("Command")), func(r rune) bool { return r == ' ' || r == '\t' })
+	var first [4]string // no phrase below is longer
+	words := first[:0]
+	for word := range strings.FieldsFuncSeq(ami.FoldName(a.Get("Command")), func(r rune) bool { return r == ' ' || r == '\t' }) {
+		if words = append(words, word); len(words) == len(first) {
+			break
+		}
+	}
 	if len(words) == 0 {
 		return "" // the PBX's to complain of
 	}
