@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -31,12 +32,14 @@ func Explain(cfg *config.Config, user, pbx string, r io.Reader, w io.Writer) (al
 			return false, fmt.Errorf("user %q may use no PBX %q", user, pbx)
 		}
 	}
-	allowed = true
+	allowed, none := true, true
 	// The end of the text ends its last action too.
 	actions := ami.NewActionReader(io.MultiReader(r, strings.NewReader("\n\n")))
 	for {
 		a, err := actions.Read()
 		switch {
+		case err == io.EOF && none:
+			return false, errors.New("there is no action on the standard input: write one as a client sends it, such as Action: Ping")
 		case err == io.EOF:
 			return allowed, nil
 		case err != nil:
@@ -44,6 +47,7 @@ func Explain(cfg *config.Config, user, pbx string, r io.Reader, w io.Writer) (al
 		case a.Size() == 0:
 			continue
 		}
+		none = false
 		x := e.explain(a)
 		allowed = allowed && x.refusal == ""
 		if _, err := io.WriteString(w, x.text(a.Name())); err != nil {

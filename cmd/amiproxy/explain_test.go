@@ -114,7 +114,7 @@ func TestExplain(t *testing.T) {
 		{"no such user", "Action: Ping\n\n", []string{"-user", "boss"}, 1, []string{`there is no user "boss"`}},
 		{"no such PBX", "Action: Ping\n\n", []string{"-user", "ops", "-pbx", "east"}, 1, []string{`may use no PBX "east"`}},
 		{"no user", "", nil, 2, []string{"Say -user NAME"}},
-		{"nothing", "", []string{"-user", "ops"}, 0, nil},
+		{"nothing", "\r\n\n", []string{"-user", "ops"}, 1, []string{"there is no action on the standard input"}},
 	} {
 		code, stdout, stderr := explain(t, test.input, test.args...)
 		if code != test.code {
