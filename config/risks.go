@@ -84,10 +84,14 @@ func (l *loading) userRisks(u *userDraft) {
 		l.report.riskf(where, u.section.name, key, "none, and no permit or acl: this user may log in from every address")
 	}
 	var unruled []string
+	policy := acl.New(u.options)
 	for _, m := range mighty {
 		classes, err := acl.ParseClasses(m.classes)
 		if err != nil || u.options.Write&classes == 0 {
 			continue
+		}
+		if policy.Fence() != nil && m.action != "MixMonitor" && !policy.Names(m.action) {
+			continue // refused, or confined to the user's tenants; files are nobody's
 		}
 		var open []string
 		for _, header := range m.headers {

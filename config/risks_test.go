@@ -17,6 +17,8 @@ secret = MARKER-1
 [crm]
 secret = MARKER-2
 %USER
+[tenant:acme]
+context = acme
 `
 
 func TestRisks(t *testing.T) {
@@ -37,6 +39,9 @@ func TestRisks(t *testing.T) {
 		{"no class for it", "", "write = call\nallowaction = *", nil},
 		{"commands", "", "write = command\nallowaction = Command", []string{"Command may have anything for Command"}},
 		{"commands with a list", "", "write = command\nallowaction = Command\nallowheader(Command) = Command: core show channels", nil},
+		{"all but system, confined to a tenant", "", "write = originate,command,config,agi\ntenant = acme", nil},
+		{"all, confined to a tenant", "", "write = all\ntenant = acme", []string{"nearly all of the PBX, by MixMonitor"}},
+		{"a tenant's, and named", "", "write = command,config\ntenant = acme\nallowaction = *, Command", []string{"Command may have anything for Command"}},
 		{"all addresses", "bindaddr = 192.168.0.1", "write = call", []string{"a.conf:7: [crm] deny: none, and no permit or acl"}},
 		{"some addresses", "bindaddr = 192.168.0.1", "deny = 0.0.0.0/0\npermit = 192.168.0.0/24", nil},
 		{"a public address", "bindaddr = 198.51.100.1", "deny = 0.0.0.0/0", []string{"a.conf:2: [general] bindaddr: clients may log in from public addresses without TLS"}},
