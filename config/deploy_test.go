@@ -11,26 +11,13 @@ import (
 )
 
 // TestDeployExample: the example loads without a word, given the variables and
-// secret files that it names.
+// secret files that it names; so it does with the lines that are commented out.
 func TestDeployExample(t *testing.T) {
-	text, err := os.ReadFile("../deploy/amiproxy.conf")
+	example, err := os.ReadFile("../deploy/amiproxy.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, env := map[string]string{}, map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^secretfile = (\S+)`).FindAllStringSubmatch(string(text), -1) {
-		files["etc/"+m[1]] = "secret of " + m[1] + "\n"
-	}
-	for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(string(text), -1) {
-		env[m[1]] = "x"
-	}
-	c, err := world(files, env).Parse("etc/amiproxy.conf", text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Warnings) > 0 {
-		t.Errorf("warnings: %q", c.Warnings)
-	}
+	c := loadsSilently(t, string(example))
 	if len(c.PBXs) != 2 || len(c.Users) != 3 {
 		t.Errorf("%d PBXes, %d users", len(c.PBXs), len(c.Users))
 	}
@@ -40,9 +27,33 @@ func TestDeployExample(t *testing.T) {
 	if m := c.Users["monitoring"]; !slices.Equal(m.PBXs, []string{"west"}) || m.DefaultPBX != "" {
 		t.Error("monitoring is not what its comment says")
 	}
-	if c.Users["crm"].DefaultPBX != "east" {
-		t.Error("crm has no defaultpbx")
+	if crm := c.Users["crm"]; crm.DefaultPBX != "east" || !crm.Policy.Names("Originate") || crm.Policy.Names("Redirect") {
+		t.Error("crm is not what its comment says")
 	}
+	more := regexp.MustCompile(`(?m)^;(tenant|[a-su-z[])`).ReplaceAllString(string(example), "$1") // but for tls…
+	if c = loadsSilently(t, more); c.Users["acme"] == nil || c.Users["acme"].Policy.Fence() == nil || c.General.Audit.Path == "" {
+		t.Error("acme has no fence, or there is no audit log")
+	}
+}
+
+// loadsSilently loads an example, for which its secrets are there.
+func loadsSilently(t *testing.T, text string) *Config {
+	t.Helper()
+	files, env := map[string]string{}, map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^secretfile = (\S+)`).FindAllStringSubmatch(text, -1) {
+		files["etc/"+m[1]] = "secret of " + m[1] + "\n"
+	}
+	for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(text, -1) {
+		env[m[1]] = "x"
+	}
+	c, err := world(files, env).Parse("etc/amiproxy.conf", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings)+len(c.Risks) > 0 {
+		t.Errorf("warnings: %q %q", c.Warnings, c.Risks)
+	}
+	return c
 }
 
 // TestReadmeShowsTheExample: what the README shows of a configuration stands in
