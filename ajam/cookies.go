@@ -33,8 +33,9 @@ type session struct {
 	from netip.Addr // who opened it
 
 	// Guarded by sessions.mu
-	id   id
-	over bool
+	id     id
+	digest digestSession // in the place of the id, if its client comes by Digest
+	over   bool
 }
 
 // sessions are all sessions by cookie. It is safe for use by many goroutines.
@@ -46,10 +47,12 @@ type sessions struct {
 
 	mu   sync.Mutex // guards the following; nothing of package proxy is called under it
 	byID map[id]*session
+	// byDigest are those of clients that come by Digest.
+	byDigest map[digestSession]*session
 }
 
 func newSessions(srv *proxy.Server, o Options) *sessions {
-	return &sessions{srv: srv, options: o, places: newPlaces(o.SessionLimit), byID: make(map[id]*session)}
+	return &sessions{srv: srv, options: o, places: newPlaces(o.SessionLimit), byID: make(map[id]*session), byDigest: make(map[digestSession]*session)}
 }
 
 // of returns the session of a request, nil if it has none: the cookie may be unknown,
@@ -69,8 +72,22 @@ func (t *sessions) of(r *http.Request) *session {
 	return s
 }
 
-// open opens a session for who sent a request.
+// open opens a session for who sent a request, with a cookie.
 func (t *sessions) open(r *http.Request) (*session, error) {
+	s, err := t.start(r)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !s.over {
+		t.byID[s.id] = s
+	}
+	return s, nil
+}
+
+// start opens a session that nobody can find.
+func (t *sessions) start(r *http.Request) (*session, error) {
 	from := remote(r)
 	if !t.places.take(from.Addr()) {
 		return nil, errTooMany
@@ -85,11 +102,6 @@ func (t *sessions) open(r *http.Request) (*session, error) {
 		return nil, err
 	}
 	s.WebSession = ws
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !s.over {
-		t.byID[s.id] = s
-	}
 	return s, nil
 }
 
@@ -100,6 +112,9 @@ func (t *sessions) remove(s *session) {
 	defer t.mu.Unlock()
 	s.over = true
 	delete(t.byID, s.id)
+	if t.byDigest[s.digest] == s {
+		delete(t.byDigest, s.digest)
+	}
 	t.places.give(s.from)
 }
 

@@ -41,7 +41,9 @@ func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !h.mayComeFrom(r):
 		writeError(w, http.StatusForbidden, "Forbidden", "Pages of other sites may not send requests.")
 	default:
-		if f := h.read(w, r); f != nil {
+		if f := h.read(w, r); f != nil && u.digest {
+			h.runDigest(w, r, u, f)
+		} else if f != nil {
 			h.run(w, r, u, f)
 		}
 	}
@@ -147,6 +149,21 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 		h.answer(w, r, u, f, s, answer)
 		return
 	}
+}
+
+// runDigest runs the action in the session of who has shown its secret.
+func (h *Server) runDigest(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
+	s := h.authenticate(w, r)
+	if s == nil {
+		return
+	}
+	answer, err := s.Do(r.Context(), f.action())
+	if err != nil {
+		h.refuse(w, err)
+		return
+	}
+	defer answer.Close()
+	h.answer(w, r, u, f, s, answer)
 }
 
 // refuse answers a request that no session could take.

@@ -51,7 +51,7 @@ func (h *Server) allowOrigin(w http.ResponseWriter, r *http.Request) (asked bool
 		return false
 	}
 	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
-	w.Header().Set("Access-Control-Allow-Headers", "Content-Type")
+	w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 	w.WriteHeader(http.StatusNoContent)
 	return true
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/amiproxy/amiproxy/proxy"
 )
 
+// realm is Asterisk's, when it has no systemname.
+const realm = "asterisk"
+
 // Options say how AMI over HTTP is served. They are what http.conf has, and some
 // of manager.conf.
 type Options struct {
@@ -55,6 +58,7 @@ type Server struct {
 	http     *http.Server
 	origins  map[string]bool // in lower case
 	sessions *sessions
+	digests  *digests
 	places   *places // of connections
 
 	listeners []net.Listener // static after Start
@@ -68,6 +72,7 @@ func New(o Options, srv *proxy.Server, log *zap.Logger) (*Server, error) {
 		options: o, log: log,
 		origins:  make(map[string]bool),
 		sessions: newSessions(srv, o),
+		digests:  newDigests(realm),
 		places:   newPlaces(o.SessionLimit),
 	}
 	for _, origin := range o.Origins {
@@ -166,14 +171,18 @@ type uri struct {
 	name, description string
 	contentType       string
 	format            func(dst, frames []byte, f *form) []byte
+	digest            bool // the client shows its secret by Digest, with every request
 }
 
 // uris are the paths that are served, with Asterisk's descriptions (manager.c:
-// rawmanuri, manageruri, managerxmluri).
+// rawmanuri and those behind it).
 var uris = []uri{
-	{"rawman", "Raw HTTP Manager Event Interface", "text/plain", appendRaw},
-	{"manager", "HTML Manager Event Interface", "text/html", appendHTML},
-	{"mxml", "XML Manager Event Interface", "text/xml", appendXML},
+	{"rawman", "Raw HTTP Manager Event Interface", "text/plain", appendRaw, false},
+	{"manager", "HTML Manager Event Interface", "text/html", appendHTML, false},
+	{"mxml", "XML Manager Event Interface", "text/xml", appendXML, false},
+	{"arawman", "Raw HTTP Manager Event Interface w/Digest authentication", "text/plain", appendRaw, true},
+	{"amanager", "HTML Manager Event Interface w/Digest authentication", "text/html", appendDigestHTML, true},
+	{"amxml", "XML Manager Event Interface w/Digest authentication", "text/xml", appendXML, true},
 }
 
 // find returns what is served at a path, nil if that is nothing. As in Asterisk the

@@ -156,7 +156,9 @@ func (s *Session) judge(a *ami.Action, now *snapshot, user *config.User) fate {
 func (s *Session) checkProof(a *ami.Action, now *snapshot, policy *acl.Policy) fate {
 	var match acl.Match
 	var wrong fate
-	if key := a.Get("Key"); strings.EqualFold(a.Get("AuthType"), "MD5") {
+	if s.digest != nil {
+		match, wrong = policy.CheckDigest(*s.digest), fateWrongSecret
+	} else if key := a.Get("Key"); strings.EqualFold(a.Get("AuthType"), "MD5") {
 		match, wrong = policy.CheckKey(s.challenge, key), fateWrongKey
 		if s.challenge == "" || key == "" {
 			wrong = fateNoChallenge

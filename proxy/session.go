@@ -70,6 +70,7 @@ type Session struct {
 	// Owned by the reader; static once the session is subscribed to events
 	log       *zap.Logger
 	challenge string
+	digest    *Digest      // what the client offers in the place of its secret; nil: nothing
 	limits    *limits      // of the user, once it is logged in
 	user      *config.User // as it was at the login; nil: not logged in
 	// byOldSecret says that the client knows an old secret of the user only.
