@@ -156,9 +156,10 @@ func (h *viewedHeader) judge(value string) string {
 		}
 		if h.list == assignments {
 			name, _, ok := strings.Cut(item, "=")
-			if !ok {
+			if !ok && !strings.Contains(item, "(") {
 				continue // dropped
 			}
+			// FILE(/x,CALLERID(name)=y is one item with one bracket open.
 			item = name
 		}
 		if item != "" && !h.values.Match(item) {

@@ -429,3 +429,23 @@ func FuzzRules(f *testing.F) {
 		}
 	})
 }
+
+// Where a function may be set, its name is no end of the arguments of another.
+func TestOpenBracket(t *testing.T) {
+	p := New(Options{Write: ami.ClassAll, Rules: rulesOf(t, "allowaction = Originate", "allowheader(Originate) = Channel: *",
+		"allowheader(Originate) = Application: *", "allowheader(Originate) = Variable: CRM_* | CALLERID(name)")})
+	for variables, want := range map[string]bool{
+		"CRM_A=1,CALLERID(name)=Ann (x)":            true,
+		"CRM_A=1,CRM_B,2":                           true,
+		"GLOBAL(X,CALLERID(name)=1":                 false,
+		"GLOBAL(X|CALLERID(name)=1":                 false,
+		"CRM_A=1,GLOBAL(X),CALLERID(name)=1":        false,
+		`CRM_A=1,GLOBAL("X),CALLERID(name)=1`:       false,
+		`CRM_A=1|__GLOBAL(X,CRM_B=2,CRM_C),CRM_D=1`: false,
+	} {
+		a := ami.NewAction("Action: Originate", "Channel: x", "Application: y", "Variable: "+variables)
+		if got := p.May(a, ami.ClassOriginate, Directories{}); got.Allowed() != want {
+			t.Errorf("%s: %+v", variables, got)
+		}
+	}
+}

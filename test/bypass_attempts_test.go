@@ -192,9 +192,11 @@ func (c *canary) originates() (all []bypass) {
 	for i, lines := range [][]string{
 		{channel}, {channel, "Application:"}, {channel, "Application: \t", "Application: Playback"}, {channel, "Data: x"}, {channel, "Priority: 1"}, {channel, "Exten: s", "Priority: 1"},
 		{channel, "Context: default", "Exten: s", "Priority: 1"}, {channel, "Application: Set", "Data: GLOBAL(EVIL)=1"}, {channel, "Application: Playback", "Variable: GLOBAL(EVIL)=smuggled"},
+		{channel, "Application: Playback", "Variable: FILE(" + c.inside + "/comma,CALLERID(name)=x"}, {channel, "Application: Playback", "Variable: FILE(" + c.inside + "/bar|CALLERID(name)=x"},
+		{channel, "Application: Playback", "Variable: FILE(\"" + c.inside + "/quote),CALLERID(name)=x"},
 	} {
 		all = append(all, bypass{
-			name: fmt.Sprintf("an Originate of who may play only: %q", lines), user: "apps", proof: i == 0,
+			name: fmt.Sprintf("an Originate of who may play only: %q", lines), user: "apps", proof: i == 0 || strings.Contains(fmt.Sprint(lines), "/comma"),
 			raw: action(append([]string{"Action: Originate", "Async: true"}, lines...)...),
 		})
 	}

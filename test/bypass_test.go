@@ -59,6 +59,7 @@ allowaction = Originate
 allowheader(Originate) = Channel: Local/*@phones
 allowheader(Originate) = Application: Playback | none
 allowheader(Originate) = Data: *
+allowheader(Originate) = Variable: CALLERID(name)
 `
 
 // bypassPBX has a context that the user may call, and others that show when somebody
