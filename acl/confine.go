@@ -1,6 +1,8 @@
 package acl
 
 import (
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/amiproxy/amiproxy/ami"
@@ -34,12 +36,15 @@ const (
 	aChannel boundKind = iota
 	aBridge
 	aThing
+	aContext // "default" where it is missing
 
 	// What would do something even so is refused.
 	toThing    // leads to a toContext, account or mailbox
 	toDial     // is dialled
 	readsOwn   // variables, to be read, of the channel itself
 	writesOwn  // one that is set
+	assignsOwn // some that are set, in headers that may come again
+	freshID    // the Uniqueid of a new channel
 	notPattern // a channel, and none by a regular expression
 	given      // without it the action is about more than the fence
 	absent     // with it, it may be
@@ -94,6 +99,7 @@ var fenced = map[string][]bound{
 	"originate": {
 		{header: "Channel", kind: toDial}, toContext, {header: "Account", kind: toThing, mark: ByAccountCode},
 		{header: "Application", kind: absent}, {header: "PreDialGoSub", kind: absent},
+		{header: "Variable", kind: assignsOwn}, {header: "ChannelId", kind: freshID}, {header: "OtherChannelId", kind: freshID},
 	},
 	"park": append(channels("Channel", "Channel2", "TimeoutChannel", "AnnounceChannel"), bound{"Parkinglot", aThing, ByParkingLot, ""}),
 	"redirect": append(channels("Channel", "ExtraChannel"), toContext,
@@ -108,7 +114,7 @@ var fenced = map[string][]bound{
 	"confbridgestartrecord": moderates, "confbridgestoprecord": moderates, "confbridgeunlock": moderates, "confbridgeunmute": moderates,
 	"meetmemute": {{"Meetme", aThing, ByConference, ""}}, "meetmeunmute": {{"Meetme", aThing, ByConference, ""}},
 
-	"extensionstate": {{"Context", aThing, ByContext, ""}},
+	"extensionstate": {{"Context", aContext, ByContext, ""}},
 	"mailboxcount":   mailbox, "mailboxstatus": mailbox,
 	"mwidelete": {{"Mailbox", toThing, ByMailbox, ""}, {header: "Mailbox", kind: given}}, "mwiupdate": {{"Mailbox", toThing, ByMailbox, ""}},
 	"pjsipqualify": endpoint, "pjsipshowendpoint": endpoint,
@@ -132,11 +138,15 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 	}
 	for _, b := range bounds {
 		value := a.Get(b.header)
-		switch inside := p.fence.inside(b, value, on); {
+		inside := p.fence.inside(b, value, on)
+		if b.kind == assignsOwn {
+			inside = assignsOnlyOwn(a.All(b.header))
+		}
+		switch {
 		case inside:
 		case b.kind < toThing:
 			hide = append(hide, b.header)
-		case named && b.kind != readsOwn && b.kind != writesOwn && b.kind != given && b.kind != notPattern:
+		case named && b.kind.lifted():
 		case b.kind == notPattern && !strings.HasPrefix(value, "/"):
 			hide = append(hide, b.header)
 		default:
@@ -144,6 +154,11 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 		}
 	}
 	return v, hide
+}
+
+// lifted reports whether a rule that names the action does without the bound.
+func (k boundKind) lifted() bool {
+	return k == toThing || k == toDial || k == absent || k == literally
 }
 
 // confines reports whether no action of that name gets through the fence.
@@ -178,6 +193,9 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 	case literally:
 		return false
 	}
+	if value == "" && b.kind == aContext {
+		value = "default" // manager.c: action_extensionstate
+	}
 	if value == "" {
 		return true
 	}
@@ -188,14 +206,32 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 		return value[0] != '/' && f.Within(on.Channel(value))
 	case aBridge:
 		return f.Within(on.Bridge(value))
-	case aThing, toThing:
+	case aThing, aContext, toThing:
 		return f.Within(on.Thing(b.mark, b.prefix+value))
 	case toDial:
 		return on.MayDial(value, f.tenants)
 	case readsOwn:
 		return onlyFunctions(value, ownReads)
+	case freshID:
+		return !isUniqueid(value)
 	}
-	return onlyFunctions(value, ownWrites)
+	return setsOwn(value)
+}
+
+// isUniqueid reports whether an id is of the form that Asterisk itself gives to
+// channels, "1795344096.34" with the name of the system before it or not. They
+// can be foretold: a channel with that of another's next call, or of one that
+// began another's conversation, would be taken for it (channel.c:
+// __ast_channel_alloc_ap asks only for ids that clients choose whether there is
+// such a channel).
+func isUniqueid(id string) bool {
+	const digits = "0123456789"
+	rest := strings.TrimRight(id, digits)
+	if rest == id || !strings.HasSuffix(rest, ".") {
+		return false
+	}
+	rest = rest[:len(rest)-1]
+	return len(rest)-len(strings.TrimRight(rest, digits)) >= len("123456789")
 }
 
 // everybody reports whether the channel is that of ConfbridgeKick, Mute and
@@ -213,8 +249,33 @@ func everybody(channel string) bool {
 // send the channel where the fence is not asked (CHANNEL(after_bridge_goto)).
 var (
 	ownReads  = []string{"CALLERID", "CDR", "CHANNEL", "CONNECTEDLINE", "PJSIP_HEADER", "REDIRECTING", "SIP_HEADER", "TIMEOUT", "VOLUME"}
-	ownWrites = []string{"CALLERID", "CDR", "CHANNEL(language)", "CHANNEL(musicclass)", "CHANNEL(userfield)", "CONNECTEDLINE", "REDIRECTING", "TIMEOUT", "VOLUME"}
+	ownWrites = []string{"CALLERID", "CDR", "CHANNEL(language)", "CHANNEL(musicclass)", "CHANNEL(userfield)", "CONNECTEDLINE", "PJSIP_HEADER(add", "REDIRECTING", "TIMEOUT", "VOLUME"}
 )
+
+// leadOut are variables by which Asterisk chooses the context of a transfer or a
+// forwarded call, or whom to call back.
+var leadOut = []string{"BLINDTRANSFER", "FORWARD_CONTEXT", "GOTO_ON_BLINDXFR", "MEETME_EXIT_CONTEXT", "TRANSFER_CONTEXT"}
+
+// setsOwn reports whether to set a variable does nothing beyond the channel. The
+// account code, by which calls are told apart, is not a client's to set.
+func setsOwn(name string) bool {
+	return onlyFunctions(name, ownWrites) && !slices.Contains(leadOut, strings.TrimLeft(name, "_")) &&
+		!(strings.Contains(name, "(") && containsFold(name, "account"))
+}
+
+// assignsOnlyOwn is setsOwn of all names in lists of assignments. Any comma or
+// bar may begin a name, or be part of one, by the release (see viewedHeader.judge).
+func assignsOnlyOwn(lists iter.Seq[string]) bool {
+	for list := range lists {
+		for item := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == '|' }) {
+			name, _, _ := strings.Cut(item, "=")
+			if !setsOwn(strings.TrimLeft(unquote(name), " ")) {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // onlyFunctions reports whether a list of variables calls no function but some.
 func onlyFunctions(variables string, allowed []string) bool {

@@ -18,7 +18,7 @@
 // Concurrency: every client has a goroutine that reads its actions and one
 // that writes what is queued; answers and events are queued by the goroutines
 // of the links, which never wait for a client. Locks are taken in this order:
-// Server.changing, source.mu, Session.mu, Server.mu, that of a queue. No method of a
+// Server.changing, pbx.mu, Session.mu, Server.mu, that of a queue. No method of a
 // backend that locks is called under any of them. What depends on the
 // configuration is in a snapshot, which a reload replaces.
 package proxy

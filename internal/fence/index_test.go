@@ -287,3 +287,14 @@ func BenchmarkLearn(b *testing.B) {
 		x.Learn(f, nil)
 	}
 }
+
+// A client may choose the Uniqueid of a channel: with that of one that began a
+// conversation, and is gone, it is no part of that.
+func TestIdAgain(t *testing.T) {
+	x := newIndex(t)
+	x.expect(t, "beta", "Newchannel", channelLines("PJSIP/b-01", "beta-in", "1", "1")...)
+	x.expect(t, "beta", "Newchannel", channelLines("PJSIP/c-01", "public", "2", "1")...)
+	x.expect(t, "beta", "Hangup", channelLines("PJSIP/b-01", "beta-in", "1", "1")...)
+	x.expect(t, "acme", "Newchannel", channelLines("Local/a@acme-in-01;1", "acme-in", "1", "1")...)
+	x.expect(t, "beta", "VarSet", channelLines("PJSIP/c-01", "public", "2", "1")...)
+}

@@ -145,7 +145,9 @@ func (x *Index) born(h *facts) *channel {
 	switch parent, all := x.parent(c.name), x.linked[c.linkedid]; {
 	case parent != nil:
 		c.call = parent.call
-	case len(all) == 1:
+	case len(all) == 1 && (all[0].call.orphan || c.linkedid != c.uniqueid):
+		// Whose id is the Linkedid began the call, or, if the call has begun already, has
+		// only its id: a client can choose one.
 		c.call = all[0].call
 	default: // the first of a call; or of one of several, and who dialled it will tell which
 		c.call = &call{orphan: c.linkedid != c.uniqueid}
