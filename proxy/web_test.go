@@ -381,8 +381,12 @@ func TestWebInTheBooks(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	strangers[0].awaitOver()
-	c.ask("Action: Logoff")
-	strangers[1].login("once") // at once
+	answer, err := c.Do(t.Context(), ami.NewAction("Action: Logoff"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	strangers[1].login("once") // as soon as the client has the answer
+	answer.Close()
 	w.awaitSessions(2)
 }
 
