@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/config"
 	"github.com/amiproxy/amiproxy/proxy"
 	"github.com/amiproxy/amiproxy/test/amiclient"
@@ -105,6 +106,17 @@ func TestFail2ban(t *testing.T) {
 		c.Send("Action: Login", "Username: "+line)
 		c.Close()
 	}
+	web, err := srv.OpenWeb(proxy.WebOptions{Remote: netip.MustParseAddrPort("127.0.0.1:40000"), Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := []string{"Action: Login", "Username: " + forged}
+	answer, err := web.Do(t.Context(), ami.NewAction(over...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Close()
+	refused = append(refused, over)
 	found := func() (n int) {
 		for _, line := range log.lines() {
 			rest := logTime.ReplaceAllString(line, "")
