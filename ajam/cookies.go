@@ -72,6 +72,12 @@ func (t *sessions) of(r *http.Request) *session {
 	return s
 }
 
+// loggedIn reports whether a request is of a session that has logged in.
+func (t *sessions) loggedIn(r *http.Request) bool {
+	s := t.of(r)
+	return s != nil && s.LoggedIn()
+}
+
 // open opens a session for who sent a request, with a cookie.
 func (t *sessions) open(r *http.Request) (*session, error) {
 	s, err := t.start(r)

@@ -33,6 +33,7 @@ func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u := h.find(r.URL.Path)
 	switch {
 	case !checkHead(w, r):
+	case h.serveStatic(w, r):
 	case u == nil:
 		writeError(w, http.StatusNotFound, "Not Found", "The requested URL was not found on this server.")
 	case h.allowOrigin(w, r):

@@ -43,6 +43,10 @@ type Options struct {
 	// SessionKeepAlive how long it may leave its connection unused; 0: each request
 	// has one of its own.
 	SessionInactivity, SessionKeepAlive time.Duration
+	// EnableStatic serves files below /static/: those of the folder Static, or the live
+	// page if that is empty.
+	EnableStatic bool
+	Static       string
 	// Origins are the web origins whose pages may send requests and read answers, beside
 	// the server's own.
 	Origins []string
@@ -60,13 +64,14 @@ type Server struct {
 	sessions *sessions
 	digests  *digests
 	places   *places // of connections
+	static   *static // nil: no files
 
 	listeners []net.Listener // static after Start
 	serving   sync.WaitGroup // the listeners' goroutines
 }
 
 // New makes a server for the sessions of srv. Nothing is started yet; it fails if
-// the certificate cannot be used.
+// the certificate or the folder of files cannot be used.
 func New(o Options, srv *proxy.Server, log *zap.Logger) (*Server, error) {
 	h := &Server{
 		options: o, log: log,
@@ -78,8 +83,13 @@ func New(o Options, srv *proxy.Server, log *zap.Logger) (*Server, error) {
 	for _, origin := range o.Origins {
 		h.origins[strings.ToLower(origin)] = true
 	}
+	var err error
+	if o.EnableStatic {
+		if h.static, err = newStatic(o.Static, h.sessions.loggedIn); err != nil {
+			return nil, err
+		}
+	}
 	if o.TLSEnable {
-		var err error
 		if h.tls, err = proxy.TLSConfig(o.TLSCertFile, o.TLSPrivateKey, log); err != nil {
 			return nil, err
 		}
@@ -127,6 +137,9 @@ func (h *Server) Start() error {
 	}
 	for _, u := range uris {
 		h.log.Info("serving", zap.String("uri", h.options.Prefix+"/"+u.name), zap.String("what", u.description))
+	}
+	if h.static != nil {
+		h.log.Info("serving", zap.String("uri", h.options.Prefix+staticPath+"..."), zap.String("what", staticDescription))
 	}
 	return nil
 }

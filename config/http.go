@@ -27,7 +27,8 @@ type HTTP struct {
 	// SessionKeepAlive how long between two requests; 0: no next request.
 	SessionInactivity, SessionKeepAlive time.Duration
 
-	// EnableStatic serves the files of the folder Static.
+	// EnableStatic serves the files of the folder Static; if that is empty, the live
+	// page.
 	EnableStatic bool
 	Static       string
 	// Origins are the web origins that may read answers.
@@ -111,8 +112,8 @@ func (l *loading) loadHTTP(s *section) {
 		v.warnf("has no effect without webenabled = yes in [general]")
 		h.Enabled = false
 	}
-	if h.Enabled && h.EnableStatic {
-		given["enable_static"].warnf("has no effect yet: files are not served")
+	if v, ok := given["static"]; ok && !h.EnableStatic {
+		v.warnf("has no effect without enable_static = yes")
 	}
 	h.listen.finish(l, s, given, 8089, h.Enabled)
 	h.BindAddr, h.TLSBindAddr = h.listen.plain(), h.listen.secure()

@@ -25,6 +25,9 @@ const demoConfig = `
 [general]
 webenabled = yes
 
+[http]
+enable_static = yes
+
 [pbx:east]
 host = 127.0.0.1
 port = %d
@@ -85,6 +88,8 @@ Paste these lines into another terminal (with bash):
 
 5. By HTTP (AJAM), with curl: log in, ask for the channels as XML, and wait for an event:
   bash -c 'ask() { curl -s -b "$jar" -c "$jar" "http://127.0.0.1:%[2]d/$1"; }; jar=$(mktemp); ask "rawman?action=login&username=demo&secret=demo"; ask "mxml?action=coreshowchannels"; ask "rawman?action=waitevent"; rm "$jar"'
+
+6. In a browser: open http://127.0.0.1:%[2]d/static/, and log in as demo with secret demo: the live channels of both PBXes
 
 Or point any AMI client at 127.0.0.1:%[1]d, user demo, secret demo. Ctrl-C stops.
 `

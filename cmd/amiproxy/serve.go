@@ -127,7 +127,7 @@ func newServers(cfg *config.Config, log *zap.Logger) (srv *proxy.Server, web *aj
 		TLSCertFile: c.TLSCertFile, TLSPrivateKey: c.TLSPrivateKey,
 		Prefix: c.Prefix, SessionTimeout: c.SessionTimeout, SessionLimit: c.SessionLimit,
 		SessionInactivity: c.SessionInactivity, SessionKeepAlive: c.SessionKeepAlive,
-		Origins: c.Origins,
+		EnableStatic: c.EnableStatic, Static: c.Static, Origins: c.Origins,
 	}, srv, log)
 	return srv, web, err
 }
