@@ -62,16 +62,18 @@ func objects(frames []byte) iter.Seq[pair] {
 	}
 }
 
-// cutLine cuts the first line off; it ends with CR, LF or CRLF.
+// cutLine cuts the first line off. It ends at a CR or LF, behind which one LF more is
+// of the same end.
 func cutLine(text []byte) (line, rest []byte) {
 	i := bytes.IndexAny(text, "\r\n")
-	switch {
-	case i < 0:
+	if i < 0 {
 		return text, nil
-	case text[i] == '\r' && i+1 < len(text) && text[i+1] == '\n':
-		return text[:i], text[i+2:]
 	}
-	return text[:i], text[i+1:]
+	line, rest = text[:i], text[i+1:]
+	if len(rest) > 0 && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return line, rest
 }
 
 // trimBlanks and skipBlanks are Asterisk's ast_trim_blanks and ast_skip_blanks.
