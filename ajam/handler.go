@@ -30,7 +30,7 @@ func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
 	w.Header().Set("Server", serverName)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	u := h.find(r.URL.Path)
+	u := h.find(r.URL.EscapedPath()) // as it came: Asterisk decodes no path
 	switch {
 	case !checkHead(w, r):
 	case h.serveStatic(w, r):

@@ -237,9 +237,12 @@ func (s *Session) welcome(a *ami.Action, now *snapshot) {
 	}
 
 	mask := s.user.Policy.Read()
-	if wish := ami.ParseEventMask(a.Get("Events")); wish >= 0 {
+	wish := ami.ParseEventMask(a.Get("Events"))
+	if wish >= 0 {
 		mask &= ami.Class(wish)
 	}
+	// By HTTP who does not ask for events begins without, as far as this shows.
+	booted := s.user.FullyBooted && mask&ami.ClassSystem != 0 && (s.asking == nil || wish >= 0)
 	for _, v := range s.saw {
 		v.subscribe(s) // gets nothing before the mask is set
 	}
@@ -255,7 +258,7 @@ func (s *Session) welcome(a *ami.Action, now *snapshot) {
 		// its event is seen, or both.
 		s.audience.Store(now.audiences[s.user])
 		s.mask.Store(uint32(mask))
-		if s.user.FullyBooted && mask&ami.ClassSystem != 0 {
+		if booted {
 			sl.answer = s.appendBooted(sl.answer)
 		}
 	}
