@@ -48,12 +48,12 @@ type request struct {
 	settled bool
 }
 
-// get, post and head are requests with a query, as a client writes it.
-func get(query string, headers ...string) request { return request{query: query, headers: headers} }
+// webGet, webPost and webHead are requests with a query, as a client writes it.
+func webGet(query string, headers ...string) request { return request{query: query, headers: headers} }
 
-func post(form string, headers ...string) request { return request{body: form, headers: headers} }
+func webPost(form string, headers ...string) request { return request{body: form, headers: headers} }
 
-func head(query string, headers ...string) request {
+func webHead(query string, headers ...string) request {
 	return request{method: "HEAD", query: query, headers: headers}
 }
 
