@@ -39,7 +39,7 @@ type Options struct {
 	// Rules are the user's action rules; nil, or without a line: the classes
 	// alone decide. They must have passed [Rules.Check] and not be changed.
 	Rules *Rules
-	// Fence confines the user to some tenants; nil: to none.
+	// Fence confines the user to some tenants; nil: the user is not confined.
 	Fence *Fence
 }
 
