@@ -158,7 +158,7 @@ func (s *Session) forwardTo(policy *acl.Policy, v *view, a *ami.Action, name str
 	if s.tagged {
 		request.Server = v.Name()
 	}
-	request.Done = s.audited(v.pbx, a, verdict, request.Done)
+	request.Done = s.audited(v.pbx, a, verdict, hidden, request.Done)
 	if err := s.client.send(v, request); err != nil {
 		s.auditRefused(a, v.pbx, s.refusalOf(v.pbx, err))
 		s.fill(sl, ami.AppendResponse(nil, "Error", a.ID(), s.refusalOf(v.pbx, err)))

@@ -148,18 +148,25 @@ func (s *Session) auditOwn(a *ami.Action, answer []byte) {
 	}
 }
 
-// audited lets done record the action as well, with what the PBX answered.
-func (s *Session) audited(p *pbx, a *ami.Action, v acl.Verdict, done func(backend.Answer)) func(backend.Answer) {
+// audited lets done record the action as well, with what the PBX answered. What
+// was hidden from it for a fence counts as refused.
+func (s *Session) audited(p *pbx, a *ami.Action, v acl.Verdict, hidden []hiding, done func(backend.Answer)) func(backend.Answer) {
 	if !s.audits(a) {
 		return done
 	}
-	start := time.Now()
+	start, verdict := time.Now(), verdictAllowed
+	if len(hidden) > 0 {
+		verdict, v.Reason = verdictRefused, "tenant: it names what is none of the user's tenants'"
+	}
 	return func(answer backend.Answer) {
 		response, message := result(answer.Bytes)
 		if answer.Err != nil {
 			response, message = "Error", s.refusalOf(p, answer.Err)
 		}
-		s.auditAction(a, p, verdictAllowed, v.Reason, response, message,
+		for _, h := range hidden {
+			message = strings.ReplaceAll(message, h.name, h.of)
+		}
+		s.auditAction(a, p, verdict, v.Reason, response, message,
 			zap.Duration("latency", time.Since(start)), zap.String("upstreamid", answer.ID))
 		done(answer) // after that, so that records are in the order in which the client sees things happen
 	}

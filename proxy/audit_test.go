@@ -33,6 +33,13 @@ allowheader(Originate) = Channel: PJSIP/1??
 allowheader(Originate) = Application: Set
 allowheader(Originate) = Data: A
 
+[tenant:own]
+context = own
+[confined]
+secret = confined-secret
+write = call
+tenant = own
+
 [operator]
 secret = operator-secret
 proxyadmin = yes
@@ -204,6 +211,19 @@ func TestAuditOfARule(t *testing.T) {
 	c.Do("Action: Originate", "Channel: PJSIP/100", "Application: Set", "Data: PASS=hidden", "ActionID: 1")
 	if all := lines(); len(all) != 3 || !strings.Contains(all[1], `"Data":"PASS=…"},"verdict":"refused","rule":"test.conf:`) ||
 		!strings.Contains(all[1], `allowheader(Originate) = Data: A","response":"Error","message":"Permission denied","id":"1"}`) {
+		t.Errorf("%q", all)
+	}
+}
+
+// Who reaches for another tenant's call is told that there is none; the audit log
+// knows better, and names what he named.
+func TestAuditOfAFence(t *testing.T) {
+	w, lines := auditWorld(t, "")
+	c := w.login("confined")
+	if f := c.Do("Action: Redirect", "Channel: PJSIP/other-1", "Context: own", "Exten: 1", "Priority: 1"); header(f, "Message") != "Channel does not exist: PJSIP/other-1" {
+		t.Errorf("%q", f)
+	}
+	if all := lines(); len(all) != 3 || !strings.Contains(all[1], `"verdict":"refused","rule":"tenant: it names what is none of the user's tenants'","response":"Error","message":"Channel does not exist: PJSIP/other-1"`) {
 		t.Errorf("%q", all)
 	}
 }

@@ -96,7 +96,7 @@ func (s *Session) forwardToAll(policy *acl.Policy, views []mergeView, a *ami.Act
 		inside, hidden := hide(policy, v.pbx, a)
 		err := s.client.send(v.view, backend.Request{
 			Action: inside, Server: v.Name(), Progress: m.slot.parts[i].progress.(*backend.Progress),
-			Done: s.audited(v.pbx, a, verdict, func(answer backend.Answer) {
+			Done: s.audited(v.pbx, a, verdict, hidden, func(answer backend.Answer) {
 				m.answered(i, v.pbx, s.confine(v.pbx, name, a.ID(), hidden, answer))
 			}),
 		})
