@@ -176,8 +176,11 @@ func testFanoutDoesNotAllocate(t *testing.T, user string) {
 			drain()
 		})
 	}
-	if one, many := allocs(1), allocs(101); many > one {
-		t.Errorf("%s: %v allocations for 1 client, %v for 101", user, one, many)
+	// An event may cost some: with the race detector a sync.Pool, such as that of regexp,
+	// forgets at random.
+	const more = 100
+	if one, many := allocs(1), allocs(1+more); many-one > more/10 {
+		t.Errorf("%s: %v allocations for 1 client, %v for %d", user, one, many, 1+more)
 	}
 }
 
