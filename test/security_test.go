@@ -151,7 +151,7 @@ func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:]
 
 // events reads up to what a witness causes. It returns what was raised by the peer itself,
 // which must have these names, less what varies. (The events of the PBX about those who
-// write to it reach the clients of the proxy too.)
+// write to it reach the clients of the proxy too, and its links may log in again.)
 func (w *watch) events(names string) string {
 	w.t.Helper()
 	witness := amiclient.Dial(w.t, w.addr)
@@ -161,7 +161,7 @@ func (w *watch) events(names string) string {
 	for {
 		f := w.c.ReadFrame()
 		local := amiclient.Header(f, "LocalAddress")
-		if !strings.Contains(w.ports, local[strings.LastIndexByte(local, '/')+1:]) {
+		if !strings.Contains(w.ports, local[strings.LastIndexByte(local, '/')+1:]) || amiclient.Has(f, "AccountID: "+asterisk.ProxyUser) {
 			continue
 		}
 		if amiclient.Has(f, "AccountID: witness") {
@@ -172,7 +172,7 @@ func (w *watch) events(names string) string {
 	}
 	witness.Close()
 	if got := strings.Join(found, " "); got != names {
-		w.t.Errorf("%s raised %q, want %q", w.addr, got, names)
+		w.t.Errorf("%s raised %q, want %q:\n%s", w.addr, got, names, &text)
 	}
 	return text.String()
 }
