@@ -31,17 +31,20 @@ VolumeUnit WithdrawInfo Wrapuptime`))
 type Closest func(word string, names iter.Seq[string]) string
 
 // checkNames finds names that look misspelled. A rule that allows something
-// misspelled refuses too much; one that denies it denies nothing.
+// misspelled refuses too much; one that denies it denies nothing, and is no rule to
+// start with.
 func (r *Rules) checkNames(closest Closest, add addFinding) {
-	actions := func(l ruleLine, list []actionGlob, always bool) {
+	actions := func(l ruleLine, list []actionGlob, deny bool) {
 		for _, g := range list {
 			if !g.literal() || lookup(g.name) != nil {
 				continue
 			}
 			switch guess := closest(g.name, actionNames); {
+			case guess != "" && deny:
+				add(l, false, "Asterisk has no action %s (did you mean %s? If a module of yours has it, write %s? or the like)", g.name, spell(guess), g.name[:len(g.name)-1])
 			case guess != "":
 				add(l, true, "Asterisk has no action %s (did you mean %s?)", g.name, spell(guess))
-			case always:
+			case deny:
 				add(l, true, "Asterisk has no action %s", g.name)
 			}
 		}

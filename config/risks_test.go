@@ -95,7 +95,7 @@ func TestExposedFiles(t *testing.T) {
 // Names that look misspelled are told of: a rule that denies what is not there denies
 // nothing.
 func TestMisspelledRules(t *testing.T) {
-	text := strings.NewReplacer("%GENERAL", "", "%USER", "allowaction = Orignate, Nosuch, Originate, Getvar\ndenyaction = Comand, Unheard, Queue*\n"+
+	text := strings.NewReplacer("%GENERAL", "", "%USER", "allowaction = Orignate, Nosuch, Originate, Getvar\ndenyaction = Unheard, Queue*\n"+
 		"allowheader(Originate) = Contxt: x\nallowheader(Originate) = Application: x\nallowheader(Originate) = Channel: x\nsetheader(Getvar) = Varable: y").Replace(riskless)
 	c, err := world(nil, nil).Parse("a.conf", []byte(text))
 	if err != nil {
@@ -103,12 +103,15 @@ func TestMisspelledRules(t *testing.T) {
 	}
 	want := []string{
 		"a.conf:9: [crm] allowaction: Asterisk has no action orignate (did you mean Originate?)",
-		"a.conf:10: [crm] denyaction: Asterisk has no action comand (did you mean Command?)",
 		"a.conf:10: [crm] denyaction: Asterisk has no action unheard",
 		"a.conf:11: [crm] allowheader(Originate): no action of Asterisk reads a header contxt (did you mean context?)",
 		"a.conf:14: [crm] setheader(Getvar): no action of Asterisk reads a header varable (did you mean variable?)",
 	}
 	if !slices.Equal(c.Warnings, want) {
 		t.Errorf("%s", strings.Join(c.Warnings, "\n"))
+	}
+	text = strings.Replace(text, "denyaction = Unheard", "denyaction = Comand", 1)
+	if _, err := world(nil, nil).Parse("a.conf", []byte(text)); err == nil || !strings.Contains(err.Error(), "a.conf:10: [crm] denyaction: Asterisk has no action comand (did you mean Command?") {
+		t.Errorf("a denyaction that denies nothing: %v", err)
 	}
 }

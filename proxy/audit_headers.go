@@ -121,10 +121,15 @@ func variableNames(list string) string {
 		return shorten(name) + "," + redacted
 	}
 	depth, start, inValue := 0, 0, false
+	assigned := false // a comma may be one of a value, and what comes behind it no name
 	for i := 0; i <= len(list); i++ {
 		switch {
 		case i == len(list) || depth == 0 && list[i] == ',':
-			if !inValue {
+			switch {
+			case inValue:
+			case assigned:
+				names = append(names, redacted)
+			default:
 				names = append(names, list[start:i])
 			}
 			start, inValue = i+1, false
@@ -133,7 +138,7 @@ func variableNames(list string) string {
 		case list[i] == ')' || list[i] == ']':
 			depth--
 		case list[i] == '=' && !inValue:
-			names, inValue = append(names, list[start:i]), true
+			names, inValue, assigned = append(names, list[start:i]), true, true
 		}
 	}
 	return shorten(strings.Join(names, ","))

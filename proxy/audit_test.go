@@ -302,7 +302,9 @@ func TestAuditHeaders(t *testing.T) {
 	for in, want := range map[string]string{
 		"A=hidden":                             "A",
 		"A=hidden,B=hidden":                    "A,B",
-		"A=f(x,hidden=1),B":                    "A,B",
+		"A=f(x,hidden=1),B":                    "A,…",
+		"A=hidden, hidden,B=hidden":            "A,…,B",
+		"A,B":                                  "A,B",
 		"__A=hidden=hidden,SHARED(a,b)=hidden": "__A,SHARED(a,b)",
 		`A="x,hidden=hidden"`:                  "A,…",
 		`"A=x",hidden=hidden`:                  "…",
