@@ -35,6 +35,7 @@ func TestHashedSecrets(t *testing.T) {
 		t.Errorf("Challenge: %q", f)
 	}
 	c.Login("argon", "password")
+	eventually(t, "the login is in the log", func() bool { return w.logs.FilterMessage("logged in").Len() == 1 })
 	for secret, old := range map[string]bool{"U*U": false, "password": true, "older": true} {
 		w.logs.TakeAll()
 		w.dial().Login("stars", secret)
