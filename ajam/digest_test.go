@@ -351,7 +351,7 @@ func TestDigestCounts(t *testing.T) {
 func TestDigestOfCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
-		t.Skip("no curl")
+		t.Skip("no curl; test/provision installs it")
 	}
 	d := newDigests("asterisk")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -129,7 +129,7 @@ func TestDigestLockout(t *testing.T) {
 
 func TestDigestWithCurl(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("no curl")
+		t.Skip("no curl; test/provision installs it")
 	}
 	w := newWorld(t, standardUsers, nil)
 	out, err := exec.CommandContext(t.Context(), "curl", "-s", "--digest", "-u", "full:full-secret",

@@ -98,9 +98,6 @@ func TestStrayFramesAmongEvents(t *testing.T) {
 // The largest frame that Options allow is passed on, 70 MB are not, and cost
 // nobody else anything.
 func TestHugeFrames(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 200 MB")
-	}
 	w := newWorld(t, simpbx.Options{WriteTimeout: time.Minute}, Options{Links: 3})
 	var size atomic.Int64
 	w.pbx.Handle("GetConfig", func(r *simpbx.Request) {
