@@ -117,7 +117,9 @@ func (p *proxied) waitUp() {
 	p.tb.Helper()
 	for _, b := range p.Backends() {
 		eventually(p.tb, "PBX "+b.Name()+" to be up", func() bool {
-			return b.Up() && b.Stats().Logins.Load() >= 4 && b.FullyBooted(time.Now()) != nil
+			// FullyBooted is known before it is handed on, and counted after: a client
+			// that logged in between would be told it twice.
+			return b.Up() && b.Stats().Logins.Load() >= 4 && b.FullyBooted(time.Now()) != nil && b.Stats().Events.Load() > 0
 		})
 	}
 }
