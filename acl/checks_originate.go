@@ -158,7 +158,7 @@ func startsWithNumber(s string) bool {
 func containsFold(s, word string) bool {
 	for ; len(s) >= len(word); s = s[1:] {
 		n := 0
-		for n < len(word) && lower(s[n]) == word[n] {
+		for n < len(word) && ami.FoldByte(s[n]) == word[n] {
 			n++
 		}
 		if n == len(word) {
@@ -166,11 +166,4 @@ func containsFold(s, word string) bool {
 		}
 	}
 	return false
-}
-
-func lower(b byte) byte {
-	if 'A' <= b && b <= 'Z' {
-		return b + 'a' - 'A'
-	}
-	return b
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/amiproxy/amiproxy/ami"
 )
 
 // Pattern says which values a rule is content with: one of several patterns
@@ -127,7 +129,7 @@ func newGlob(text string, fold bool) (glob, error) {
 			}
 			g.wild = true
 		case fold:
-			g.elements = append(g.elements, element(lower(c)))
+			g.elements = append(g.elements, element(ami.FoldByte(c)))
 		default:
 			g.elements = append(g.elements, element(c))
 		}
@@ -158,7 +160,7 @@ func fillWords(in []element) (out []element) {
 var wildBytes = func() (set [256]bool) {
 	for c := range set {
 		b := byte(c)
-		set[c] = 'a' <= lower(b) && lower(b) <= 'z' || '0' <= b && b <= '9' ||
+		set[c] = 'a' <= ami.FoldByte(b) && ami.FoldByte(b) <= 'z' || '0' <= b && b <= '9' ||
 			b >= 0x80 || strings.IndexByte("_-+.#*", b) >= 0
 	}
 	return set
@@ -198,7 +200,7 @@ func (g *glob) takes(e element, b byte) bool {
 		return wildBytes[b]
 	}
 	if g.fold {
-		b = lower(b)
+		b = ami.FoldByte(b)
 	}
 	return e == element(b)
 }

@@ -100,7 +100,7 @@ func (v *ruleView) headersOf(a *ami.Action, action string, info *ami.ActionInfo)
 		named := false
 		for i := range v.headers {
 			h := &v.headers[i]
-			if !equalFold(h.header, name) {
+			if !ami.EqualFold(h.header, name) {
 				continue
 			}
 			named, met[i] = true, true
@@ -195,7 +195,7 @@ func (v *ruleView) governs(header string) bool {
 // isSet reports whether the client's header is replaced.
 func (v *ruleView) isSet(header string) bool {
 	for _, s := range v.sets {
-		if equalFold(s.header, header) {
+		if ami.EqualFold(s.header, header) {
 			return true
 		}
 	}
@@ -233,18 +233,6 @@ func (o originateReading) ignores(header, value string) bool {
 		return o.byApplication && value == ""
 	}
 	return false
-}
-
-func equalFold(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // actionName is the name of an action as the table spells it.

@@ -90,7 +90,7 @@ func (r *Rules) Open(action, header string) bool {
 		return false
 	}
 	for i := range v.headers {
-		if h := &v.headers[i]; equalFold(h.header, header) && !h.values.all {
+		if h := &v.headers[i]; ami.EqualFold(h.header, header) && !h.values.all {
 			return false
 		}
 	}

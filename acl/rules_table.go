@@ -11,7 +11,7 @@ func ownAction(info *ami.ActionInfo) bool {
 // alwaysFine reports whether a header is none of the rules' business: it names
 // the action, or is never sent to the PBX as it came.
 func alwaysFine(header string) bool {
-	return equalFold(header, "action") || equalFold(header, "actionid") || equalFold(header, "server")
+	return ami.EqualFold(header, "action") || ami.EqualFold(header, "actionid") || ami.EqualFold(header, "server")
 }
 
 // sentWhole reports whether all lines of an action are sent to the PBX, also
@@ -36,7 +36,7 @@ func powerless(info *ami.ActionInfo, header string) bool {
 		return false
 	}
 	for _, name := range harmless[info.Name] {
-		if equalFold(name, header) {
+		if ami.EqualFold(name, header) {
 			return true
 		}
 	}

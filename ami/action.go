@@ -154,7 +154,7 @@ func (a *Action) With(name, value string) *Action {
 }
 
 func lineValue(line, name string) (string, bool) {
-	if len(line) <= len(name) || line[len(name)] != ':' || !equalFold(line[:len(name)], name) {
+	if len(line) <= len(name) || line[len(name)] != ':' || !EqualFold(line[:len(name)], name) {
 		return "", false
 	}
 	return skipBlanks(line[len(name)+1:]), true
@@ -187,7 +187,7 @@ func skipBlanks(v string) string {
 // was appended.
 func (a *Action) AppendForward(dst []byte, id string, more ...string) ([]byte, Fault) {
 	name := a.Name()
-	userEvent := equalFold(name, "UserEvent")
+	userEvent := EqualFold(name, "UserEvent")
 	inPlace := userEvent && a.ID() != ""
 	w := forward{buf: dst}
 	w.line("Action: ", name)
@@ -198,11 +198,11 @@ func (a *Action) AppendForward(dst []byte, id string, more ...string) ([]byte, F
 		line := a.line(i)
 		key, value, ok := strings.Cut(line, ":")
 		switch {
-		case ok && (equalFold(key, "action") || equalFold(key, "server")):
-		case inPlace && ok && equalFold(key, "actionid"):
+		case ok && (EqualFold(key, "action") || EqualFold(key, "server")):
+		case inPlace && ok && EqualFold(key, "actionid"):
 			inPlace = false
 			w.line(line[:len(line)-len(skipBlanks(value))], id)
-		case ok && equalFold(key, "actionid"): // never the client's
+		case ok && EqualFold(key, "actionid"): // never the client's
 		case userEvent:
 			w.line("", line)
 		case !ok || key == "" || a.repeats(i, key):
@@ -222,7 +222,7 @@ func (a *Action) AppendForward(dst []byte, id string, more ...string) ([]byte, F
 // repeats reports whether line i is not the first of its name, and of no use
 // because of that.
 func (a *Action) repeats(i int, key string) bool {
-	if equalFold(key, "variable") || equalFold(a.Name(), "AOCMessage") {
+	if EqualFold(key, "variable") || EqualFold(a.Name(), "AOCMessage") {
 		return false
 	}
 	for j := range i {

@@ -55,7 +55,7 @@ func LookupAction(name string) (*ActionInfo, bool) {
 		return nil, false
 	}
 	for i := range len(name) {
-		buf[i] = lower(name[i])
+		buf[i] = FoldByte(name[i])
 	}
 	info, ok := actionsByName[string(buf[:len(name)])]
 	return info, ok
@@ -70,10 +70,10 @@ func Actions() []ActionInfo { return actionTable[:] }
 // already is returned as it is.
 func FoldName(name string) string {
 	for i := range len(name) {
-		if lower(name[i]) != name[i] {
+		if FoldByte(name[i]) != name[i] {
 			b := []byte(name)
 			for j := range b {
-				b[j] = lower(b[j])
+				b[j] = FoldByte(b[j])
 			}
 			return string(b)
 		}

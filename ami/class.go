@@ -139,7 +139,7 @@ func ParsePrivilege(value []byte) Class {
 // nothing.
 func classOf(name []byte) (Class, bool) {
 	for i := range classNames {
-		if equalFold(name, classNames[i].name) {
+		if EqualFold(name, classNames[i].name) {
 			if classNames[i].bit == ClassAll {
 				return 0, true
 			}
@@ -209,20 +209,22 @@ func ParseBool(text string) (value, ok bool) {
 	return false, false
 }
 
-// equalFold compares ASCII without case, and without allocating.
-func equalFold[A, B []byte | string](a A, b B) bool {
+// EqualFold compares two texts as Asterisk does names: ASCII letters without case. It
+// does not allocate.
+func EqualFold[A, B []byte | string](a A, b B) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for i := range len(a) {
-		if lower(a[i]) != lower(b[i]) {
+		if FoldByte(a[i]) != FoldByte(b[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func lower(b byte) byte {
+// FoldByte is a byte with ASCII letters in lower case.
+func FoldByte(b byte) byte {
 	if 'A' <= b && b <= 'Z' {
 		return b + 'a' - 'A'
 	}

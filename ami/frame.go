@@ -24,6 +24,12 @@ func (f Frame) Event() []byte { return f.first("event") }
 // which has a Response header too, is no response.
 func (f Frame) Response() []byte { return f.first("response") }
 
+// Succeeds reports whether f is a response of Success.
+func (f Frame) Succeeds() bool { return EqualFold(f.Response(), "Success") }
+
+// Fails reports whether f is a response of Error.
+func (f Frame) Fails() bool { return EqualFold(f.Response(), "Error") }
+
 func (f Frame) first(name string) []byte {
 	line, _ := cutLine(f)
 	if v, ok := headerValue(line, name); ok {
@@ -70,13 +76,13 @@ func (f Frame) Class() Class {
 // (EventList: start, in any case: FAXSessions writes Start).
 func (f Frame) OpensList() bool {
 	v, ok := f.Get("eventlist")
-	return ok && equalFold(v, "start")
+	return ok && EqualFold(v, "start")
 }
 
 // EndsList reports whether the event f is the last one of a list.
 func (f Frame) EndsList() bool {
 	v, ok := f.Get("eventlist")
-	return ok && equalFold(v, "complete")
+	return ok && EqualFold(v, "complete")
 }
 
 // Frames are the frames in b, which are those of an answer: each ends with an
@@ -112,7 +118,7 @@ func cutLine(b []byte) (line, rest []byte) {
 // colon, with all leading bytes below 33 skipped (manager.c:
 // __astman_get_header).
 func headerValue(line []byte, name string) ([]byte, bool) {
-	if len(line) <= len(name) || line[len(name)] != ':' || !equalFold(line[:len(name)], name) {
+	if len(line) <= len(name) || line[len(name)] != ':' || !EqualFold(line[:len(name)], name) {
 		return nil, false
 	}
 	v := line[len(name)+1:]

@@ -95,7 +95,7 @@ func isID(raw []byte, id string) bool {
 // many trim the names of headers, which Asterisk does not.
 func looksLikeServer(line []byte) bool {
 	name, _, ok := bytes.Cut(line, []byte(":"))
-	return ok && equalFold(bytes.TrimFunc(name, func(r rune) bool { return r <= ' ' }), "server")
+	return ok && EqualFold(bytes.TrimFunc(name, func(r rune) bool { return r <= ' ' }), "server")
 }
 
 func hasName(line []byte, name string) bool {

@@ -101,7 +101,7 @@ func (l *link) match(f ami.Frame, tooLong bool) error {
 	id, hasID := f.Get("ActionID")
 	own := hasID && string(id) == p.id
 	response := f.Response() != nil
-	opens := response && (!p.single && f.OpensList() || p.unsaid && !isError(f))
+	opens := response && (!p.single && f.OpensList() || p.unsaid && !f.Fails())
 	finished := false
 	switch {
 	case p.fence != "" && response && string(id) == p.fence:
@@ -125,7 +125,7 @@ func (l *link) match(f ami.Frame, tooLong bool) error {
 		finished = !opens
 	}
 	if response {
-		p.failed = p.failed || !p.replied && isError(f)
+		p.failed = p.failed || !p.replied && f.Fails()
 		p.replied = true
 		if opens {
 			p.list = true
@@ -237,5 +237,3 @@ func title(f ami.Frame) string {
 	}
 	return "no response and no event"
 }
-
-func isError(f ami.Frame) bool { return bytes.EqualFold(f.Response(), []byte("Error")) }

@@ -118,7 +118,7 @@ func (b *Backend) listCommands() {
 			switch {
 			case a.Err != nil:
 				b.listAgain()
-			case isSuccess(a.Bytes):
+			case ami.Frame(a.Bytes).Succeeds():
 				b.authority.Store(parseAuthority(a.Bytes))
 				if booted && b.booting.Swap(false) {
 					b.learnDirectories() // while it boots it does not know the command

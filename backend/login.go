@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/amiproxy/amiproxy/ami"
 )
@@ -36,10 +35,10 @@ func (l *link) login() error {
 	}
 	challenge, _ := f.Get("Challenge")
 	switch {
-	case isSuccess(f) && len(challenge) > 0:
+	case f.Succeeds() && len(challenge) > 0:
 		sum := md5.Sum(append(bytes.Clone(challenge), l.settings.Secret...))
 		login = append(login, "AuthType: MD5", "Key: "+hex.EncodeToString(sum[:]))
-	case isError(f):
+	case f.Fails():
 		login = append(login, "Secret: "+l.settings.Secret)
 	default:
 		return errors.New("no challenge in the answer to Challenge")
@@ -48,7 +47,7 @@ func (l *link) login() error {
 	if err != nil {
 		return err
 	}
-	if !isSuccess(f) {
+	if !f.Succeeds() {
 		message, _ := f.Get("Message")
 		return &refusedError{string(message)}
 	}
@@ -121,15 +120,13 @@ func (l *link) ask(lines ...string) (ami.Frame, error) {
 	}
 }
 
-func isSuccess(f ami.Frame) bool { return strings.EqualFold(string(f.Response()), "Success") }
-
 // learnActions asks the PBX what actions we have there.
 func (l *link) learnActions() error {
 	f, err := l.ask("Action: ListCommands")
 	if err != nil {
 		return err
 	}
-	if !isSuccess(f) {
+	if !f.Succeeds() {
 		return fmt.Errorf("ListCommands: %q", f.Response())
 	}
 	l.b.authority.Store(parseAuthority(f))

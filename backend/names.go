@@ -71,7 +71,7 @@ func (b *Backend) listNames() {
 // listError says why the answer to one of nameLists is no list. Where there is no
 // conference, the PBX answers with an Error (app_confbridge.c, app_meetme.c).
 func listError(name string, a Answer) error {
-	if a.Err != nil || !isError(a.Bytes) || name == "ConfbridgeListRooms" || name == "MeetmeListRooms" {
+	if a.Err != nil || !ami.Frame(a.Bytes).Fails() || name == "ConfbridgeListRooms" || name == "MeetmeListRooms" {
 		return a.Err
 	}
 	message, _ := ami.Frame(a.Bytes).Get("Message")

@@ -237,7 +237,7 @@ func mergeAnswers(action string, parts []mergePart) [][]byte {
 			missing = append(missing, p.name)
 		case isList:
 			lists = append(lists, l)
-		case isError(l.start) && !isEmpty(action, l.start), !isError(l.start) && l.end != nil: // it broke off
+		case l.start.Fails() && !isEmpty(action, l.start), !l.start.Fails() && l.end != nil: // it broke off
 			missing = append(missing, p.name)
 			if first == nil {
 				first = bytes.Join(p.answer, nil)
@@ -285,7 +285,7 @@ func splitList(answer [][]byte) (l list, ok bool) {
 	l.end = lastFrame(l.items[last])
 	l.items[last] = l.items[last][:len(l.items[last])-len(l.end)]
 	l.items = slices.DeleteFunc(l.items, func(piece []byte) bool { return len(piece) == 0 })
-	return l, bytes.EqualFold(l.start.Response(), []byte("Success")) &&
+	return l, l.start.Succeeds() &&
 		(l.end.EndsList() || bytes.HasSuffix(l.end.Event(), []byte("Complete")))
 }
 
@@ -350,8 +350,6 @@ func lastFrame(b []byte) ami.Frame {
 	}
 	return ami.Frame(b)
 }
-
-func isError(f ami.Frame) bool { return bytes.EqualFold(f.Response(), []byte("Error")) }
 
 // withoutServer appends frames less the Server headers of their PBX.
 func withoutServer(dst, frames []byte) []byte {
