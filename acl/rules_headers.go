@@ -96,7 +96,7 @@ func (v *ruleView) headersOf(a *ami.Action, action string, info *ami.ActionInfo)
 		if alwaysFine(name) || v.isSet(name) {
 			continue
 		}
-		value = skipBlanks(value)
+		value = ami.SkipBlanks(value)
 		named := false
 		for i := range v.headers {
 			h := &v.headers[i]
@@ -123,14 +123,6 @@ func (v *ruleView) headersOf(a *ami.Action, action string, info *ami.ActionInfo)
 		return fmt.Sprintf("no allowheader(%s) names Context, which Asterisk reads where Application is missing", actionName(action, info))
 	}
 	return ""
-}
-
-// skipBlanks is strings.h: ast_skip_blanks.
-func skipBlanks(v string) string {
-	for v != "" && v[0] <= ' ' {
-		v = v[1:]
-	}
-	return v
 }
 
 // judge says what is wrong with a value, "" if nothing is.

@@ -157,11 +157,12 @@ func lineValue(line, name string) (string, bool) {
 	if len(line) <= len(name) || line[len(name)] != ':' || !EqualFold(line[:len(name)], name) {
 		return "", false
 	}
-	return skipBlanks(line[len(name)+1:]), true
+	return SkipBlanks(line[len(name)+1:]), true
 }
 
-// skipBlanks is Asterisk's ast_skip_blanks.
-func skipBlanks(v string) string {
+// SkipBlanks is a value without the blanks before it, for which every control
+// character counts (strings.h: ast_skip_blanks).
+func SkipBlanks(v string) string {
 	for v != "" && v[0] < 33 {
 		v = v[1:]
 	}
@@ -201,13 +202,13 @@ func (a *Action) AppendForward(dst []byte, id string, more ...string) ([]byte, F
 		case ok && (EqualFold(key, "action") || EqualFold(key, "server")):
 		case inPlace && ok && EqualFold(key, "actionid"):
 			inPlace = false
-			w.line(line[:len(line)-len(skipBlanks(value))], id)
+			w.line(line[:len(line)-len(SkipBlanks(value))], id)
 		case ok && EqualFold(key, "actionid"): // never the client's
 		case userEvent:
 			w.line("", line)
 		case !ok || key == "" || a.repeats(i, key):
 		default:
-			w.line(key+": ", skipBlanks(value))
+			w.line(key+": ", SkipBlanks(value))
 		}
 	}
 	for _, line := range more {
