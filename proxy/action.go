@@ -28,7 +28,7 @@ func (s *Session) handle(a *ami.Action) bool {
 	}
 	name := ami.FoldName(a.Name())
 	if name == "" {
-		return s.deny(a, acl.Verdict{Refusal: textMissingAction})
+		return s.deny(a, nil, acl.Verdict{Refusal: textMissingAction})
 	}
 	if s.user == nil {
 		return s.handleStranger(a, name)
@@ -60,7 +60,7 @@ func (s *Session) handleStranger(a *ami.Action, name string) bool {
 		}
 	case "logoff":
 	default:
-		return s.deny(a, acl.Verdict{Refusal: textDenied, Reason: "not logged in"})
+		return s.deny(a, nil, acl.Verdict{Refusal: textDenied, Reason: "not logged in"})
 	}
 	return localActions[name](s, a)
 }
@@ -74,10 +74,10 @@ func (s *Session) refuse(a *ami.Action, message string) bool {
 // forward sends the action to the PBX, or PBXes, that it is for.
 func (s *Session) forward(a *ami.Action, name string) bool {
 	if len(s.views) == 0 && len(s.saw) > 0 { // a reload took away all
-		return s.turnAway(a, "No such server: "+s.saw[0].Name())
+		return s.turnAway(a, nil, "No such server: "+s.saw[0].Name())
 	}
 	if !s.isAction(name) {
-		return s.deny(a, acl.Verdict{Refusal: unknownAction(a.Name())})
+		return s.deny(a, nil, acl.Verdict{Refusal: unknownAction(a.Name())})
 	}
 	policy := s.policy() // one for all of it: a reload may put another in its place
 	a = policy.Set(a)    // from here on this is what the client asks for
@@ -91,22 +91,23 @@ func (s *Session) forward(a *ami.Action, name string) bool {
 		})
 		return true
 	case refusal == textDenied:
-		return s.deny(a, s.deniedAnywhere(policy, a, name))
+		return s.deny(a, nil, s.deniedAnywhere(policy, a, name))
 	case refusal != "":
-		return s.turnAway(a, refusal)
+		return s.turnAway(a, nil, refusal)
 	}
 	var verdict acl.Verdict
+	var to *pbx
 	var of []mergeView
 	if r.to != nil {
-		verdict = mayAt(policy, r.to, a, name)
+		verdict, to = mayAt(policy, r.to, a, name), r.to.pbx
 	} else {
 		of, verdict = mayAtAny(policy, r.merged, a, name)
 	}
 	switch {
 	case !verdict.Allowed():
-		return s.deny(a, verdict)
+		return s.deny(a, to, verdict)
 	case int64(s.pending()) >= s.limits.pending.Load():
-		return s.turnAway(a, "Too many actions in flight")
+		return s.turnAway(a, to, "Too many actions in flight")
 	case r.to != nil:
 		s.forwardTo(policy, r.to, a, name, verdict)
 	default:

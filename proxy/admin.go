@@ -222,7 +222,7 @@ const (
 func (s *Session) proxyKick(a *ami.Action) bool {
 	k := kick{id: a.Get("SessionID"), user: ami.FoldName(a.Get("Username")), address: a.Get("Address")}
 	if k == (kick{}) {
-		return s.turnAway(a, textKickWho)
+		return s.turnAway(a, nil, textKickWho)
 	}
 	kicked, itself := 0, false
 	for _, info := range s.srv.everybody() {
@@ -238,7 +238,7 @@ func (s *Session) proxyKick(a *ami.Action) bool {
 		}
 	}
 	if kicked == 0 {
-		return s.turnAway(a, textNobody)
+		return s.turnAway(a, nil, textNobody)
 	}
 	answer := ami.AppendResponseStart(nil, "Success", a.ID())
 	answer = ami.AppendEnd(ami.AppendHeader(answer, "Kicked", number(kicked)))

@@ -205,7 +205,7 @@ const (
 // for this session. There is no way to take one away.
 func (s *Session) addFilter(a *ami.Action) bool {
 	if v := s.mayDo(a); !v.Allowed() {
-		return s.deny(a, v)
+		return s.deny(a, nil, v)
 	}
 	if !strings.EqualFold(a.Get("Operation"), "Add") {
 		return s.refuse(a, textNoOperation)

@@ -119,10 +119,11 @@ func (s *Session) audits(a *ami.Action) bool {
 	return s.srv.audit != nil && (s.srv.general().Audit.Reads || changes(a))
 }
 
-// auditDenied records an action that was refused for want of rights.
-func (s *Session) auditDenied(a *ami.Action, v acl.Verdict) {
+// auditDenied records an action that was refused for want of rights. p is the PBX
+// that it was for, nil if that is not certain.
+func (s *Session) auditDenied(a *ami.Action, p *pbx, v acl.Verdict) {
 	if s.srv.audit != nil {
-		s.auditAction(a, nil, verdictRefused, v.Reason, "Error", v.Refusal)
+		s.auditAction(a, p, verdictRefused, v.Reason, "Error", v.Refusal)
 	}
 }
 
@@ -134,9 +135,10 @@ func (s *Session) auditRefused(a *ami.Action, p *pbx, message string) {
 	}
 }
 
-// turnAway refuses an action for another reason than want of rights.
-func (s *Session) turnAway(a *ami.Action, message string) bool {
-	s.auditRefused(a, nil, message)
+// turnAway refuses an action for another reason than want of rights. p is as for
+// auditRefused.
+func (s *Session) turnAway(a *ami.Action, p *pbx, message string) bool {
+	s.auditRefused(a, p, message)
 	return s.refuse(a, message)
 }
 

@@ -86,15 +86,16 @@ func (s *Session) reportLogin(a *ami.Action, f fate) {
 
 // deny refuses an action for want of rights, or one that nobody has: who may
 // read of it is told, as Asterisk tells (manager.c: process_message). What the
-// tests inside of actions refuse with a text of their own raises no event.
-func (s *Session) deny(a *ami.Action, v acl.Verdict) bool {
+// tests inside of actions refuse with a text of their own raises no event. p is the
+// PBX that it was for, nil if that is not certain.
+func (s *Session) deny(a *ami.Action, p *pbx, v acl.Verdict) bool {
 	refused := &s.refused
 	if s.user == nil {
 		refused = &s.srv.refusedRequests
 	}
 	told := s.tells(refused)
 	if told {
-		s.auditDenied(a, v)
+		s.auditDenied(a, p, v)
 	}
 	s.refuse(a, v.Refusal)
 	switch {
