@@ -9,6 +9,9 @@ import (
 // mayComeFrom reports whether the page that sent a request, if one did, may do so: one
 // of ours, or of a listed origin. It counts for logins too, and for GET, which runs
 // actions like POST. Programs other than browsers send none of these headers.
+//
+// To a server without TLS browsers do not say Sec-Fetch-Site, and with a GET no Origin,
+// so that Referer is all that there is.
 func (h *Server) mayComeFrom(r *http.Request) bool {
 	origins := r.Header["Origin"]
 	switch {
@@ -19,12 +22,22 @@ func (h *Server) mayComeFrom(r *http.Request) bool {
 	case len(origins) == 1 && !isAt(origins[0], r.Host):
 		return false
 	}
-	for _, site := range r.Header["Sec-Fetch-Site"] {
+	sites := r.Header["Sec-Fetch-Site"]
+	if page := r.Header.Get("Referer"); page != "" && len(origins)+len(sites) == 0 {
+		return h.isOurs(page, r.Host)
+	}
+	for _, site := range sites {
 		if site != "same-origin" && site != "none" { // none: the user typed the address
 			return false
 		}
 	}
 	return true
+}
+
+// isOurs reports whether a page is ours, or of a listed origin.
+func (h *Server) isOurs(page, host string) bool {
+	u, err := url.Parse(page)
+	return err == nil && (isAt(page, host) || h.origins[strings.ToLower(u.Scheme+"://"+u.Host)])
 }
 
 // isAt reports whether an origin is a host. Its scheme does not count: somebody before

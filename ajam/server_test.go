@@ -215,6 +215,16 @@ func TestForeignPages(t *testing.T) {
 			}
 		}
 	}
+	for page, ok := range map[string]bool{
+		own + "/static/": true, own + "/rawman?action=ping": true, "https://CRM.example.com/a?b": true, "http://other.example.com:8080/": true,
+		"https://evil.example.com/": false, "http://evil.example.com/?" + own: false, own + "@evil.example.com/": false, "https://crm.example.com:444/": false,
+		"http://crm.example.com/": false, "about:blank": false, "%zz": false, "/static/": false,
+	} {
+		b.header = http.Header{"Referer": {page}}
+		if r := b.send("GET", "/rawman?action=ping", ""); (r.StatusCode == 200) != ok {
+			t.Errorf("Referer %q: %s", page, r.Status)
+		}
+	}
 	b.header = http.Header{"Origin": {"https://evil.example.com"}}
 	if r := b.send("POST", "/rawman", query("action", "login", "username", "full", "secret", "full-secret")); r.StatusCode != http.StatusForbidden || r.Header.Get("Set-Cookie") != "" {
 		t.Errorf("a login from elsewhere: %s", r.Status)
