@@ -139,19 +139,22 @@ func (t *sessions) renew(s *session) {
 
 // setCookie tells the client the session's id, as Asterisk does with every answer.
 func (t *sessions) setCookie(w http.ResponseWriter, r *http.Request, s *session) {
+	v := append(make([]byte, 0, 160), cookieName+`="`...)
 	t.mu.Lock()
-	text := hex.EncodeToString(s.id[:])
+	v = hex.AppendEncode(v, s.id[:])
 	t.mu.Unlock()
-	v := cookieName + `="` + text + `"; Version=1; Max-Age=` + strconv.Itoa(int(t.options.SessionTimeout.Seconds())) + "; HttpOnly"
+	v = append(v, `"; Version=1; Max-Age=`...)
+	v = strconv.AppendInt(v, int64(t.options.SessionTimeout.Seconds()), 10)
+	v = append(v, "; HttpOnly"...)
 	switch {
 	case r.TLS == nil:
-		v += "; SameSite=Strict"
+		v = append(v, "; SameSite=Strict"...)
 	case len(t.options.Origins) > 0: // whose pages could not send it otherwise
-		v += "; SameSite=None; Secure"
+		v = append(v, "; SameSite=None; Secure"...)
 	default:
-		v += "; SameSite=Strict; Secure"
+		v = append(v, "; SameSite=Strict; Secure"...)
 	}
-	w.Header().Set("Set-Cookie", v)
+	w.Header()["Set-Cookie"] = []string{string(v)}
 }
 
 // cookie finds the id that a request has: in the last Cookie header, by the first

@@ -27,6 +27,7 @@ var errControl = errors.New("a carriage return, line feed or NUL in a parameter"
 // parameter, and may be shown to the client.
 func parseForm(query string) (*form, error) {
 	f := &form{dest: "unknown", objtype: "generic"}
+	f.lines = make([]string, 0, min(strings.Count(query, "&")+1, ami.MaxHeaders))
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, value = decode(name), decode(value)

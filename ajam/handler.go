@@ -25,11 +25,19 @@ const (
 // writeSize is how much a client has to take in Options.SessionInactivity.
 const writeSize = 16 << 10
 
+// Headers of every answer are set without Header.Set, which makes a slice of each.
+var (
+	headerServer  = []string{serverName}
+	headerNoSniff = []string{"nosniff"}
+	headerPragma  = []string{"SuppressEvents"}
+	headerNoCache = []string{"no-cache, no-store"}
+)
+
 // ServeHTTP serves one request.
 func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
-	w.Header().Set("Server", serverName)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header()["Server"] = headerServer
+	w.Header()["X-Content-Type-Options"] = headerNoSniff
 	u := h.find(r.URL.EscapedPath()) // as it came: Asterisk decodes no path
 	switch {
 	case !checkHead(w, r):
@@ -146,7 +154,7 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 			h.sessions.renew(s)
 		}
 		h.sessions.setCookie(w, r, s)
-		w.Header().Set("Pragma", "SuppressEvents")
+		w.Header()["Pragma"] = headerPragma
 		h.answer(w, r, u, f, s, answer)
 		return
 	}
@@ -184,9 +192,10 @@ func (h *Server) refuse(w http.ResponseWriter, err error) {
 func (h *Server) answer(w http.ResponseWriter, r *http.Request, u *uri, f *form, s *session, answer *proxy.WebAnswer) {
 	body := u.format(nil, answer.Frames, f)
 	answer.Count(len(body))
-	w.Header().Set("Cache-Control", "no-cache, no-store")
-	w.Header().Set("Content-Type", u.contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	header := w.Header()
+	header["Cache-Control"] = headerNoCache
+	header["Content-Type"] = u.contentType
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return

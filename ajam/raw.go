@@ -5,8 +5,13 @@ import (
 	"iter"
 )
 
-// appendRaw appends an answer as it is, for /rawman.
-func appendRaw(dst, frames []byte, _ *form) []byte { return append(dst, frames...) }
+// appendRaw appends an answer as it is, for /rawman: to nothing, the frames themselves.
+func appendRaw(dst, frames []byte, _ *form) []byte {
+	if dst == nil {
+		return frames
+	}
+	return append(dst, frames...)
+}
 
 // pair is a header of a frame as HTML and XML show it. A value has line feeds only if
 // it is opaque: the lines without a name that end a frame.

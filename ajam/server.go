@@ -182,7 +182,7 @@ func (h *Server) Shutdown(timeout time.Duration) {
 // uri is one of the paths that are served.
 type uri struct {
 	name, description string
-	contentType       string
+	contentType       []string
 	format            func(dst, frames []byte, f *form) []byte
 	digest            bool // the client shows its secret by Digest, with every request
 }
@@ -190,12 +190,12 @@ type uri struct {
 // uris are the paths that are served, with Asterisk's descriptions (manager.c:
 // rawmanuri and those behind it).
 var uris = []uri{
-	{"rawman", "Raw HTTP Manager Event Interface", "text/plain", appendRaw, false},
-	{"manager", "HTML Manager Event Interface", "text/html", appendHTML, false},
-	{"mxml", "XML Manager Event Interface", "text/xml", appendXML, false},
-	{"arawman", "Raw HTTP Manager Event Interface w/Digest authentication", "text/plain", appendRaw, true},
-	{"amanager", "HTML Manager Event Interface w/Digest authentication", "text/html", appendDigestHTML, true},
-	{"amxml", "XML Manager Event Interface w/Digest authentication", "text/xml", appendXML, true},
+	{"rawman", "Raw HTTP Manager Event Interface", []string{"text/plain"}, appendRaw, false},
+	{"manager", "HTML Manager Event Interface", []string{"text/html"}, appendHTML, false},
+	{"mxml", "XML Manager Event Interface", []string{"text/xml"}, appendXML, false},
+	{"arawman", "Raw HTTP Manager Event Interface w/Digest authentication", []string{"text/plain"}, appendRaw, true},
+	{"amanager", "HTML Manager Event Interface w/Digest authentication", []string{"text/html"}, appendDigestHTML, true},
+	{"amxml", "XML Manager Event Interface w/Digest authentication", []string{"text/xml"}, appendXML, true},
 }
 
 // find returns what is served at a path, nil if that is nothing. As in Asterisk the

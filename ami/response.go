@@ -1,8 +1,14 @@
 package ami
 
+import (
+	"slices"
+	"strings"
+)
+
 // AppendHeader appends one header line. CR, LF and NUL are left out of name
 // and value: whatever a value holds, it stays one header.
 func AppendHeader(dst []byte, name, value string) []byte {
+	dst = slices.Grow(dst, len(name)+len(value)+len(": \r\n\r\n"))
 	dst = appendClean(dst, name)
 	dst = append(dst, ": "...)
 	dst = appendClean(dst, value)
@@ -27,7 +33,7 @@ func AppendResponse(dst []byte, word, id, message string) []byte {
 // comes back byte for byte, as the client wrote it: a CR inside it is data,
 // LF and NUL cannot be in what an [ActionReader] read and are left out.
 func AppendResponseStart(dst []byte, word, id string) []byte {
-	dst = AppendHeader(dst, "Response", word)
+	dst = AppendHeader(slices.Grow(dst, responseRoom+len(id)), "Response", word)
 	if id == "" {
 		return dst
 	}
@@ -40,7 +46,13 @@ func AppendResponseStart(dst []byte, word, id string) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// responseRoom is for a usual response.
+const responseRoom = 128
+
 func appendClean(dst []byte, s string) []byte {
+	if strings.IndexByte(s, '\r') < 0 && strings.IndexByte(s, '\n') < 0 && strings.IndexByte(s, 0) < 0 {
+		return append(dst, s...)
+	}
 	for i := range len(s) {
 		if c := s[i]; c != '\r' && c != '\n' && c != 0 {
 			dst = append(dst, c)

@@ -250,7 +250,8 @@ func (s *Session) queueLocked(sl *slot) {
 		if sl.last != "" {
 			s.finish(sl.last) // first: the client may be back as soon as it has its answer
 		}
-		sl.to.takeLocked(sl)
+		sl.to.takeLocked(append([][]byte{sl.answer}, sl.more...))
+		sl.answer, sl.more = nil, nil
 		return
 	}
 	if len(sl.answer) > 0 {

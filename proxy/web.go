@@ -351,16 +351,18 @@ func (w *WebSession) close() {
 	w.s.srv.forget(w.s)
 }
 
-// takeLocked takes the answer that a slot has, which counts until Close. It is
-// called with Session.mu held.
-func (r *WebAnswer) takeLocked(sl *slot) {
-	s := r.w.s
+// takeLocked takes the pieces of the answer, which count until Close. It is called with
+// Session.mu held.
+func (r *WebAnswer) takeLocked(pieces [][]byte) {
 	if !r.closed {
-		r.pieces = append([][]byte{sl.answer}, sl.more...)
-		r.countLocked(sl.size())
+		r.pieces = pieces
+		size := 0
+		for _, p := range pieces {
+			size += len(p)
+		}
+		r.countLocked(int64(size))
 	}
-	sl.answer, sl.more = nil, nil
-	s.accountLocked()
+	r.w.s.accountLocked()
 	close(r.done)
 }
 

@@ -13,6 +13,10 @@ import (
 // (manager.c: action_waitevent).
 const waitMargin = 10
 
+// keepRoom is for how many events a session keeps room: more than come between two
+// WaitEvents of a client that follows them.
+const keepRoom = 16
+
 // webWait is a WaitEvent under way. A newer one takes its place.
 type webWait struct {
 	wake       chan struct{} // holds one token
@@ -122,23 +126,26 @@ func (w *WebSession) answerWait(me *webWait, answer *WebAnswer, a *ami.Action, l
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sl := &slot{to: answer, done: true}
+	var pieces [][]byte
 	if !me.superseded {
-		events := w.takeEventsLocked()
-		if len(events) == 0 && !last {
+		pieces = w.takeEventsLocked()
+		if len(pieces) == 1 && !last {
 			return false
 		}
 		w.waiting = nil
-		response, complete := waitAnswer(a)
-		sl.answer, sl.more = response, append(events, complete)
+		var complete []byte
+		pieces[0], complete = waitAnswer(a)
+		pieces = append(pieces, complete)
 	}
-	answer.takeLocked(sl)
+	answer.takeLocked(pieces)
 	return true
 }
 
-// takeEventsLocked returns what was kept and the session may still see.
-func (w *WebSession) takeEventsLocked() (frames [][]byte) {
+// takeEventsLocked returns what was kept and the session may still see, behind a place
+// for what comes before it.
+func (w *WebSession) takeEventsLocked() [][]byte {
 	s := w.s
+	frames := make([][]byte, 1, len(w.kept)+3)
 	if w.lost > 0 {
 		frames = append(frames, eventsLost(w.lost))
 	}
@@ -147,7 +154,12 @@ func (w *WebSession) takeEventsLocked() (frames [][]byte) {
 			frames = append(frames, e.frame)
 		}
 	}
-	w.kept, w.lost, s.heldBytes = nil, 0, 0
+	if clear(w.kept); cap(w.kept) <= keepRoom {
+		w.kept = w.kept[:0]
+	} else {
+		w.kept = nil
+	}
+	w.lost, s.heldBytes = 0, 0
 	s.accountLocked()
 	return frames
 }
