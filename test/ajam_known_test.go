@@ -49,7 +49,7 @@ var webDifferences = []webDifference{
 		"Refused: ajaxdest may hold letters, digits and any of _ . : - only",
 		"Refused: ajaxobjtype may hold letters, digits and any of _ . - only, and begins with a letter or _"),
 	{
-		in:  regexp.MustCompile(`^(ActionID in Latin-1|ActionID with control characters|unknown action) /mxml$`),
+		in:  regexp.MustCompile(`^(ActionID in Latin-1|ActionID with control characters|unknown action) /a?mxml$`),
 		why: "XML holds no control characters and nothing but UTF-8",
 		proxy: func(answer string) string {
 			var b strings.Builder
@@ -85,6 +85,38 @@ var webDifferences = []webDifference{
 			})
 		},
 	},
+	askedAgain(`^Digest: denied`, "who asks for users from where they may not come from is told nothing", 1, false),
+	askedAgain(`^Digest: no secret has a name `, "a user without a secret cannot log in", 1, false),
+	askedAgain(`^Digest: (an open quote|two users) `, "a header that means two things, or nothing, is refused", 1, false),
+	askedAgain(`^Digest: (nonce of its own|nonce that is none) `, "a nonce is one of ours, and the client need not ask its user again", 1, true),
+	askedAgain(`^Digest: nc of zero `, "each request is good once, so the counter begins with one", 1, true),
+	askedAgain(`^Digest: (played again|no qop, twice) `, "each request is good once", 2, true),
+	instead(`^Digest: uri (of another action|without the query) `, "a digest is for the URI of its request", func(i int, a string, _ []string) string {
+		if i == 1 {
+			return webPage(400, "Bad Request", "The digest is for another URI than that of the request, which somebody on the way may have changed.")
+		}
+		return a
+	}),
+	instead(`^Digest: (SHA-256|more blanks) `, "what RFC 7616 says is understood", func(i int, a string, before []string) string {
+		if i == 2 {
+			return before[1]
+		}
+		return a
+	}),
+	instead(`^Digest: one session only `, "allowmultiplelogin counts", func(i int, a string, _ []string) string {
+		if i == 4 {
+			return strings.Replace(webPage(403, "Permission denied", "Permission denied"), "Content-Type:", "Connection: close\nContent-Type:", 1)
+		}
+		return a
+	}),
+	instead(`^Digest: events are off `, "events are kept from the first WaitEvent on", withoutSaid),
+	instead(`^Digest: filters `, "filters count", withoutSaid),
+	{
+		why: "a challenge offers SHA-256 too",
+		proxy: func(answer string) string {
+			return webMD5Line.ReplaceAllString(answer, "${0}${1}SHA-256${2}\n")
+		},
+	},
 	{
 		why: "no browser guesses another type",
 		proxy: func(answer string) string {
@@ -107,6 +139,40 @@ func refusal(in, why string, texts ...string) webDifference {
 			})
 		},
 	}
+}
+
+// instead is the difference that some requests are answered otherwise. before are our
+// answers to those before.
+func instead(in, why string, change func(i int, answer string, before []string) string) webDifference {
+	return webDifference{
+		in: regexp.MustCompile(in), why: why,
+		proxy: func(all string) string {
+			var before []string
+			return webAnswers(all, func(i int, a string) string {
+				before = append(before, change(i, a, before))
+				return before[i]
+			})
+		},
+	}
+}
+
+// askedAgain is the difference that a request gets the second challenge.
+func askedAgain(in, why string, request int, stale bool) webDifference {
+	return instead(in, why, func(i int, a string, before []string) string {
+		if i != request {
+			return a
+		}
+		a = strings.ReplaceAll(before[0], `"nonce 1"`, `"nonce 2"`)
+		if stale {
+			a = webMD5Line.ReplaceAllString(a, "${1}MD5${2}, stale=true\n")
+		}
+		return a
+	})
+}
+
+// withoutSaid leaves out the event that playings raise, in every format.
+func withoutSaid(_ int, answer string, _ []string) string {
+	return webSaid.ReplaceAllString(answer, "")
 }
 
 // webAnswers changes each answer of a playing.
@@ -133,7 +199,9 @@ func webPage(status int, title, text string) string {
 var (
 	webStart      = regexp.MustCompile(`(?m)^\d{3}$`)
 	webCookieLine = regexp.MustCompile(`(?m)^Set-Cookie: .*$`)
-	webServerLine = regexp.MustCompile(`(?m)^Server: .*\n(?:Set-Cookie: .*\n)?`)
+	webServerLine = regexp.MustCompile(`(?m)^Server: .*\n(?:Set-Cookie: .*\n)?(?:Www-Authenticate: .*\n)*`)
+	webMD5Line    = regexp.MustCompile(`(?m)^(Www-Authenticate: Digest algorithm=)MD5(.*)\n`)
+	webSaid       = regexp.MustCompile(`(?s)Event: UserEvent\r.*?\r\n\r\n|<tr><td>Event</td><td>UserEvent<.*?<hr></td></tr>\r\n|<response [^>]*><generic event='UserEvent'.*?</response>\n`)
 )
 
 // notXML says what is wrong with the XML in the answers of a playing, if something is.

@@ -24,8 +24,13 @@ import (
 type webScenario struct {
 	name  string
 	steps []request
-	only  int  // The release that has what the scenario is about; 0: both.
-	alone bool // It changes what others see, or sees what others cause.
+	// user logs in by the first step. By Digest that is the challenge, and all further
+	// steps show the user's secret.
+	user string
+	// byDigest says that it is played by the URIs of Digest only.
+	byDigest bool
+	only     int  // The release that has what the scenario is about; 0: both.
+	alone    bool // It changes what others see, or sees what others cause.
 }
 
 // A request is one of a scenario. What is empty is the usual: a GET with the cookie that
@@ -41,6 +46,8 @@ type request struct {
 	headers []string
 	cookie  string // In the place of what was set; "none" is none, and {id} the id alone.
 	raw     string // The whole text, if not empty. The connection is then the last.
+	// digest changes what the request shows by Digest, if not nil.
+	digest func(*webDigest)
 	// beside goes while the next request is under way, and its answer comes after that
 	// one's.
 	beside bool
@@ -57,12 +64,29 @@ func webHead(query string, headers ...string) request {
 	return request{method: "HEAD", query: query, headers: headers}
 }
 
-// webURIs are what every scenario is played by.
-var webURIs = []string{"/rawman", "/manager", "/mxml"}
+// webURIs are what every scenario is played by, webDigestURIs those with a user.
+var (
+	webURIs       = []string{"/rawman", "/manager", "/mxml"}
+	webDigestURIs = []string{"/arawman", "/amanager", "/amxml"}
+)
+
+// uris are what a scenario is played by.
+func (s *webScenario) uris() []string {
+	switch {
+	case s.byDigest:
+		return webDigestURIs
+	case s.user != "":
+		return slices.Concat(webURIs, webDigestURIs)
+	}
+	return webURIs
+}
 
 // webPlaying is one playing of a scenario.
 type webPlaying struct {
 	addr, uri, own string
+	user           string   // who comes by Digest
+	nonces         []string // all challenges, in order
+	counter        int      // requests that showed a secret by the last of them
 	cookie         string   // name="value", as it was set last
 	ids            []string // all that were set, in order
 	challenge      string
@@ -73,9 +97,16 @@ var webOwns atomic.Int64
 // playWeb plays a scenario to addr by one URI and returns what came of it.
 func playWeb(addr, uri string, s webScenario) string {
 	p := &webPlaying{addr: addr, uri: uri, own: fmt.Sprintf("own%06d", webOwns.Add(1))}
+	steps := s.steps
+	if slices.Contains(webDigestURIs, uri) {
+		p.user = s.user
+		if !s.byDigest {
+			steps = append([]request{webGet("action=Ping")}, steps[1:]...)
+		}
+	}
 	var b strings.Builder
 	var beside chan string
-	for _, r := range s.steps {
+	for _, r := range steps {
 		if r.settled {
 			time.Sleep(webBeside)
 		}
@@ -130,6 +161,9 @@ func (p *webPlaying) text(r request) (text, method string) {
 	}
 	has := func(name string) bool {
 		return slices.ContainsFunc(r.headers, func(h string) bool { return strings.HasPrefix(strings.ToLower(h), name+":") })
+	}
+	if len(p.nonces) > 0 {
+		b.WriteString(p.authorization(r, method, p.filled(path)))
 	}
 	if method == "POST" {
 		if !has("content-type") {
@@ -223,6 +257,11 @@ func (p *webPlaying) shown(answer string) string {
 			n = len(p.ids)
 		}
 		answer = strings.Replace(answer, `"`+m[2]+`"`, fmt.Sprintf(`"id %d"`, n), 1)
+	}
+	if m := webNonce.FindStringSubmatch(answer); m != nil {
+		p.nonces = append(p.nonces, m[1])
+		p.counter = 0
+		answer = strings.ReplaceAll(answer, `"`+m[1]+`"`, fmt.Sprintf(`"nonce %d"`, len(p.nonces)))
 	}
 	if m := webChallenge.FindStringSubmatch(answer); m != nil {
 		p.challenge = m[1]

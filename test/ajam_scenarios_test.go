@@ -13,15 +13,15 @@ const (
 
 // loggedIn is a scenario of a user with all rights and without events.
 func loggedIn(name string, steps ...request) webScenario {
-	return webScenario{name: name, steps: append([]request{webGet(webNoEvent)}, steps...)}
+	return webScenario{name: name, user: "full", steps: append([]request{webGet(webNoEvent)}, steps...)}
 }
 
 // webAs is one of another user.
 func webAs(user, name string, steps ...request) webScenario {
-	return webScenario{name: name, steps: append([]request{webGet("action=login&username=" + user + "&secret=pw&events=off")}, steps...)}
+	return webScenario{name: name, user: user, steps: append([]request{webGet("action=login&username=" + user + "&secret=pw&events=off")}, steps...)}
 }
 
-// webScenarios are all that are played by every URI with cookies.
+// webScenarios are all but those of Digest.
 func webScenarios() []webScenario {
 	all := []webScenario{
 		{name: "no session", steps: []request{webGet("action=Ping&actionid=1")}},
@@ -148,6 +148,7 @@ const sayOwn = "action=userevent&userevent=Said&playing={own}"
 func events(name string, steps ...request) webScenario {
 	return webScenario{
 		name:  name,
+		user:  "speaker",
 		steps: append([]request{webGet("action=login&username=speaker&secret=pw&events=off"), webGet("action=filter&operation=add&filter=Playing:+{own}"), webGet("action=events&eventmask=user"), webGet("action=waitevent&timeout=0")}, steps...),
 		alone: true,
 	}

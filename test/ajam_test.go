@@ -25,13 +25,14 @@ import (
 //	ajam_test.go           the course of a run, the verdict, the report
 //	ajam_play_test.go      one playing: requests out, answers in, what varies
 //	ajam_scenarios_test.go the scenarios
+//	ajam_digest_test.go    those of Digest, and how a client shows a secret by it
 //	ajam_known_test.go     the table of all deliberate differences
 
 // startWeb serves a proxy's sessions over HTTP until the test ends, and returns where.
 func startWeb(tb testing.TB, p *proxied, change func(*ajam.Options)) string {
 	tb.Helper()
 	o := ajam.Options{
-		BindAddr: netip.MustParseAddrPort("127.0.0.1:0"), SessionTimeout: 60 * time.Second, SessionLimit: 1000,
+		BindAddr: netip.MustParseAddrPort("127.0.0.1:0"), SessionTimeout: 60 * time.Second, SessionLimit: 4000,
 		SessionInactivity: 30 * time.Second, SessionKeepAlive: 15 * time.Second,
 	}
 	if change != nil {
@@ -64,7 +65,7 @@ func TestWebAnswersAreThoseOfAsterisk(t *testing.T) {
 				p := startProxy(t, "[general]\nhardening = no\nauthlimit = 1000\nauthfailures = 0\n"+differentialUsers, pbxs[i])
 				p.waitUp()
 				st := &webStage{major: major, pbx: pbxs[i].HTTPAddr(), proxy: startWeb(t, p, nil)}
-				results[i] = st.run(t, webScenarios())
+				results[i] = st.run(t, append(webScenarios(), webDigestScenarios()...))
 			})
 		}
 	})
@@ -96,7 +97,7 @@ func (st *webStage) run(tb testing.TB, all []webScenario) *webResults {
 	r := &webResults{scenarios: len(all), used: make(map[*webDifference]int)}
 	var alone, others []func()
 	for _, s := range all {
-		for _, uri := range webURIs {
+		for _, uri := range s.uris() {
 			play := func() { st.try(r, s, uri) }
 			if s.alone {
 				alone = append(alone, play)
