@@ -135,13 +135,22 @@ func (h *Server) Start() error {
 			}
 		})
 	}
-	for _, u := range uris {
-		h.log.Info("serving", zap.String("uri", h.options.Prefix+"/"+u.name), zap.String("what", u.description))
-	}
-	if h.static != nil {
-		h.log.Info("serving", zap.String("uri", h.options.Prefix+staticPath+"..."), zap.String("what", staticDescription))
+	for _, u := range h.URIs() {
+		h.log.Info("serving", zap.String("uri", u.Path), zap.String("what", u.Description))
 	}
 	return nil
+}
+
+// URIs are what is served, with descriptions, in the order of Asterisk's documentation.
+func (h *Server) URIs() []proxy.URI {
+	var all []proxy.URI
+	for _, u := range uris {
+		all = append(all, proxy.URI{Path: h.options.Prefix + "/" + u.name, Description: u.description})
+	}
+	if h.static != nil {
+		all = append(all, proxy.URI{Path: h.options.Prefix + staticPath + "...", Description: staticDescription})
+	}
+	return all
 }
 
 func (h *Server) listen(addr netip.AddrPort, secure bool) error {

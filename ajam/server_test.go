@@ -93,6 +93,30 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
+// What is said to be served is.
+func TestURIs(t *testing.T) {
+	w := newWorld(t, standardUsers+"proxyadmin = yes\n", func(o *Options) { o.Prefix, o.EnableStatic = "/asterisk", true })
+	b := w.browser()
+	b.send("GET", "/asterisk/rawman?action=login&username=full&secret=full-secret", "")
+	status := b.send("GET", "/asterisk/rawman?action=proxystatus", "").body
+	for _, want := range []struct{ path, description string }{
+		{"/rawman", "Raw HTTP Manager Event Interface"}, {"/manager", "HTML Manager Event Interface"}, {"/mxml", "XML Manager Event Interface"},
+		{"/arawman", "Raw HTTP Manager Event Interface w/Digest authentication"}, {"/amanager", "HTML Manager Event Interface w/Digest authentication"},
+		{"/amxml", "XML Manager Event Interface w/Digest authentication"}, {"/static/...", "HTTP Static Delivery"},
+	} {
+		item := "Event: ProxyURI\r\nURI: /asterisk" + want.path + "\r\nDescription: " + want.description + "\r\n\r\n"
+		if !strings.Contains(status, item) {
+			t.Errorf("no %q in %q", item, status)
+		}
+		if r := b.send("HEAD", "/asterisk"+strings.TrimSuffix(want.path, "..."), ""); r.StatusCode == http.StatusNotFound {
+			t.Errorf("%s: %s", want.path, r.Status)
+		}
+	}
+	if n := strings.Count(status, "Event: ProxyURI"); n != 7 {
+		t.Errorf("%d URIs in %q", n, status)
+	}
+}
+
 // The cookie is found as Asterisk finds it.
 func TestCookies(t *testing.T) {
 	w := newWorld(t, standardUsers, nil)
@@ -334,44 +358,6 @@ func TestWaitEvent(t *testing.T) {
 			}
 			return
 		default:
-		}
-	}
-}
-
-// Sessions and connections are bounded, in all and from one address.
-func TestSessionLimit(t *testing.T) {
-	w := newWorld(t, standardUsers, func(o *Options) { o.SessionLimit = 4 })
-	one := w.browser()
-	for i := range 3 {
-		one.cookie = ""
-		r := one.send("GET", "/rawman", "")
-		if want := map[bool]int{true: 200, false: 503}[i < 2]; r.StatusCode != want {
-			t.Errorf("session %d of one address: %s", i+1, r.Status)
-		}
-	}
-	other := w.browserFrom("127.0.0.2", nil)
-	other.login("full")
-	other.raw("action", "logoff")
-	other.cookie = ""
-	other.login("full")
-	other.cookie = ""
-	other.login("full")
-	third := w.browserFrom("127.0.0.3", nil)
-	if r := third.send("GET", "/rawman", ""); r.StatusCode != 503 {
-		t.Errorf("the fifth session: %s", r.Status)
-	}
-
-	for i := range 3 {
-		conn, err := net.Dial("tcp", w.web.Addrs()[0].String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetReadDeadline(time.Now().Add(map[bool]time.Duration{true: 100 * time.Millisecond, false: 20 * time.Second}[i == 0]))
-		_, err = conn.Read(make([]byte, 1))
-		// one has a connection already
-		if timeout := (net.Error)(nil); (errors.As(err, &timeout) && timeout.Timeout()) != (i == 0) {
-			t.Errorf("connection %d of one address: %v", i+2, err)
 		}
 	}
 }

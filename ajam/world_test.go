@@ -81,6 +81,7 @@ func newWorld(tb testing.TB, users string, change func(*Options)) *world {
 	if w.web, err = New(o, w.srv, zaptest.NewLogger(tb)); err != nil {
 		tb.Fatal(err)
 	}
+	w.srv.URIs = w.web.URIs()
 	if err := w.srv.Start(); err != nil {
 		tb.Fatal(err)
 	}

@@ -89,7 +89,8 @@ func (l *adminList) end(event string) []byte {
 	return l.answer
 }
 
-// proxyStatus is the action ProxyStatus: the proxy, and every PBX.
+// proxyStatus is the action ProxyStatus: the proxy, every PBX, and what is served over
+// HTTP.
 func (s *Session) proxyStatus(a *ami.Action) bool {
 	srv := s.srv
 	now := time.Now()
@@ -106,6 +107,9 @@ func (s *Session) proxyStatus(a *ami.Action) bool {
 	)
 	for _, p := range srv.now().pbxs {
 		list.item("ProxyServer", p.status()...)
+	}
+	for _, u := range srv.URIs {
+		list.item("ProxyURI", "URI", u.Path, "Description", u.Description)
 	}
 	s.reply(a.ID() != "", list.end("ProxyStatusComplete"))
 	return true
@@ -197,6 +201,7 @@ func (i *sessionInfo) status() []string {
 		"SessionID", number(i.id),
 		"Username", i.username,
 		"Address", i.remote.String(),
+		"Transport", string(i.by),
 		"Since", unixSeconds(i.since),
 		"PBXes", strings.Join(pbxs, ","),
 		"EventMask", maskText(ami.Class(i.mask.Load())),

@@ -103,7 +103,7 @@ func TestProxyStatus(t *testing.T) {
 	o := idle()
 	o.pbxs, o.absent, o.users = []string{"east", "west", "north"}, []string{"north"}, adminUsers
 	w := newWorld(t, o)
-	w.srv.Version = "1.2.3"
+	w.srv.Version, w.srv.URIs = "1.2.3", []URI{{"/x/rawman", "Raw"}, {"/x/static/...", "Files"}}
 	w.awaitNames("east", "west")
 	east := w.pbx("east").Backend
 	eventually(t, "all links", func() bool { return east.Info().Links == 4 })
@@ -121,7 +121,7 @@ func TestProxyStatus(t *testing.T) {
 
 	eventually(t, "north was tried", func() bool { return w.pbx("north").Backend.State().Reason == "cannot connect" })
 	list := items(t, admin.List("Action: ProxyStatus"))
-	equal(t, "items", names(list), []string{"Event: ProxyStatus", "Event: ProxyServer", "Event: ProxyServer", "Event: ProxyServer"})
+	equal(t, "items", names(list), []string{"Event: ProxyStatus", "Event: ProxyServer", "Event: ProxyServer", "Event: ProxyServer", "Event: ProxyURI", "Event: ProxyURI"})
 	if !amiclient.Has(list[0], "Version: 1.2.3", "Sessions: 2", "Unauthenticated: 1", "TotalLimit: 1073741824") {
 		t.Errorf("%q", list[0])
 	}
@@ -141,6 +141,8 @@ func TestProxyStatus(t *testing.T) {
 	if !amiclient.Has(list[3], "Server: north", "State: Down", "Reason: cannot connect", "Links: 0", "Version: ", "NamesKnown: No", "Logins: 0") {
 		t.Errorf("%q", list[3])
 	}
+	equal(t, "URIs", values(list[4:], "URI"), []string{"/x/rawman", "/x/static/..."})
+	equal(t, "descriptions", values(list[4:], "Description"), []string{"Raw", "Files"})
 
 	open()
 	ids(full, 3)
@@ -180,7 +182,7 @@ func TestProxySessions(t *testing.T) {
 	for i, c := range []*amiclient.Client{admin, full, filtered, stranger} {
 		now := time.Now().Unix()
 		since, err := strconv.ParseInt(header(list[i], "Since"), 10, 64)
-		if !amiclient.Has(list[i], "Event: ProxySession", "SessionID: "+w.sessionNumber(c), "Address: "+c.Conn().LocalAddr().String()) ||
+		if !amiclient.Has(list[i], "Event: ProxySession", "SessionID: "+w.sessionNumber(c), "Address: "+c.Conn().LocalAddr().String(), "Transport: TCP") ||
 			err != nil || since > now || since < now-60 {
 			t.Errorf("%q", list[i])
 		}

@@ -52,7 +52,7 @@ func (srv *Server) deskSession(t testing.TB, user string, tagged bool) *Session 
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { near.Close() })
-	s := newWire(srv, far).Session
+	s := newWire(srv, far, byTCP).Session
 	if s.user = srv.now().user(user); s.user == nil {
 		t.Fatalf("no user %s", user)
 	}

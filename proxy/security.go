@@ -160,7 +160,7 @@ func (s *Session) transport(a netip.AddrPort) string {
 	if addr.Is4() {
 		family = "IPV4"
 	}
-	if s.client.isTLS() {
+	if s.by.isTLS() {
 		protocol = "TLS"
 	}
 	return family + "/" + protocol + "/" + addr.String() + "/" + strconv.Itoa(int(a.Port()))

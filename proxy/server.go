@@ -21,6 +21,14 @@ import (
 	"github.com/amiproxy/amiproxy/internal/queue"
 )
 
+// URI is something that is served over HTTP.
+type URI struct {
+	// Path is where, with the prefix; one that ends with ... is all below it.
+	Path string
+	// Description says what, in the words of Asterisk's "http show status".
+	Description string
+}
+
 // Server is amiproxy: listeners, sessions and PBXes. Its methods are safe for
 // use by many goroutines once Start has returned.
 type Server struct {
@@ -30,6 +38,9 @@ type Server struct {
 	// Load reads the configuration for [Server.Reload]. Set it before Start; nil:
 	// the configuration stays what it is.
 	Load func() (*config.Config, error)
+	// URIs are what ProxyStatus says that is served over HTTP. They are set before
+	// Start, if at all.
+	URIs []URI
 
 	// Static after construction
 	log     *zap.Logger

@@ -56,6 +56,7 @@ type Session struct {
 	// Static after construction
 	srv     *Server
 	client  transport
+	by      protocol
 	remote  netip.AddrPort
 	since   time.Time // when the client came
 	out     *queue.Queue
@@ -146,9 +147,8 @@ type transport interface {
 	finish()
 	// cut ends it at once.
 	cut()
-	// local is our end's address, isTLS whether it is TLS.
+	// local is our end's address.
 	local() netip.AddrPort
-	isTLS() bool
 	// certificates are those that the client has shown, its own first, with the
 	// key to it.
 	certificates() []*x509.Certificate
@@ -160,9 +160,21 @@ type view struct {
 	stream *backend.Stream
 }
 
-func newSession(srv *Server, client transport, remote netip.AddrPort) *Session {
+// protocol is what a client comes by: a closed list, shown by ProxySessions.
+type protocol string
+
+const (
+	byTCP   protocol = "TCP"
+	byTLS   protocol = "TLS"
+	byHTTP  protocol = "HTTP"
+	byHTTPS protocol = "HTTPS"
+)
+
+func (p protocol) isTLS() bool { return p == byTLS || p == byHTTPS }
+
+func newSession(srv *Server, client transport, by protocol, remote netip.AddrPort) *Session {
 	return &Session{
-		srv: srv, client: client,
+		srv: srv, client: client, by: by,
 		remote:  remote,
 		since:   time.Now(),
 		log:     srv.log,

@@ -108,7 +108,11 @@ func (srv *Server) OpenWeb(o WebOptions) (*WebSession, error) {
 		return nil, ErrLockedOut
 	}
 	w := &WebSession{options: o, closing: make(chan struct{})}
-	s := newSession(srv, w, o.Remote)
+	by := byHTTP
+	if o.TLS {
+		by = byHTTPS
+	}
+	s := newSession(srv, w, by, o.Remote)
 	w.s = s
 	id, err := srv.enterWeb(s)
 	if err != nil {
@@ -333,8 +337,6 @@ func (w *WebSession) cut() {
 }
 
 func (w *WebSession) local() netip.AddrPort { return w.options.Local }
-
-func (w *WebSession) isTLS() bool { return w.options.TLS }
 
 // certificates: the keys about those of clients are for the AMI listener.
 func (w *WebSession) certificates() []*x509.Certificate { return nil }

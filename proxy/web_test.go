@@ -375,7 +375,7 @@ func TestWebInTheBooks(t *testing.T) {
 	}
 	op.Roundtrip()
 	op.Send("Action: ProxySessions")
-	op.Expect("Username: once")
+	op.Expect("Username: once", "Transport: HTTP")
 	op.Roundtrip()
 	if got := strangers[0].ask("Action: Login", "Username: once", "Secret: once-secret"); got != "Response: Error\r\nMessage: Login Already In Use\r\n\r\n" {
 		t.Errorf("got %q", got)

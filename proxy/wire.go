@@ -37,7 +37,11 @@ type wire struct {
 // serve is the life of one client's connection.
 func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	defer raw.Close()
-	s := newWire(srv, raw)
+	by := byTCP
+	if config != nil {
+		by = byTLS
+	}
+	s := newWire(srv, raw, by)
 	id, err := srv.enter(s.Session)
 	s.log = srv.log.With(zap.Uint64("session", id), zap.Stringer("remote", s.remote))
 	if err != nil {
@@ -79,9 +83,9 @@ func (srv *Server) serve(raw net.Conn, config *tls.Config) {
 	s.hangUp()
 }
 
-func newWire(srv *Server, raw net.Conn) *wire {
+func newWire(srv *Server, raw net.Conn, by protocol) *wire {
 	w := &wire{raw: raw}
-	w.Session = newSession(srv, w, tcpAddr(raw.RemoteAddr()))
+	w.Session = newSession(srv, w, by, tcpAddr(raw.RemoteAddr()))
 	w.conn = socket{raw, w.Session}
 	return w
 }
@@ -165,11 +169,6 @@ func (s *wire) finish() {
 func (s *wire) cut() { s.raw.Close() }
 
 func (s *wire) local() netip.AddrPort { return tcpAddr(s.raw.LocalAddr()) }
-
-func (s *wire) isTLS() bool {
-	_, ok := s.conn.(*tls.Conn)
-	return ok
-}
 
 func (s *wire) certificates() []*x509.Certificate {
 	if conn, ok := s.conn.(*tls.Conn); ok {

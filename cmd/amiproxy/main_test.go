@@ -384,7 +384,7 @@ func TestDemo(t *testing.T) {
 	frames = play(3).ExpectClosed()
 	if !has("Event: ProxyServer", "ActionID: 1", "Server: east", "State: Up") ||
 		!has("Event: ProxyServer", "ActionID: 1", "Server: west", "State: Up") ||
-		!has("Event: ProxyStatusComplete", "EventList: Complete", "ListItems: 3") ||
+		!has("Event: ProxyStatusComplete", "EventList: Complete", "ListItems: 10") ||
 		!has("Event: ProxySession", "ActionID: 2", "Username: operator") ||
 		!amiclient.Has(frames[len(frames)-1], "Response: Goodbye") {
 		t.Errorf("%q", frames)

@@ -129,6 +129,9 @@ func newServers(cfg *config.Config, log *zap.Logger) (srv *proxy.Server, web *aj
 		SessionInactivity: c.SessionInactivity, SessionKeepAlive: c.SessionKeepAlive,
 		EnableStatic: c.EnableStatic, Static: c.Static, Origins: c.Origins,
 	}, srv, log)
+	if err == nil {
+		srv.URIs = web.URIs()
+	}
 	return srv, web, err
 }
 
