@@ -1,6 +1,10 @@
 package acl
 
-import "github.com/amiproxy/amiproxy/ami"
+import (
+	"slices"
+
+	"github.com/amiproxy/amiproxy/ami"
+)
 
 // denied is Asterisk's text for an action that the user lacks the classes for
 // (manager.c: process_message).
@@ -84,6 +88,18 @@ func (p *Policy) Names(action string) bool {
 		}
 	}
 	return len(p.rules) > 0
+}
+
+// chooses reports whether a line of the user's rules says which values a header of
+// an action may have, and not just that it may have any.
+func (p *Policy) chooses(action, header string) bool {
+	info, _ := ami.LookupAction(action)
+	return slices.ContainsFunc(p.rules, func(r *ruleSet) bool {
+		v := r.view(action, info)
+		return v.isSet(header) || slices.ContainsFunc(v.headers, func(h viewedHeader) bool {
+			return ami.EqualFold(h.header, header) && !h.values.all
+		})
+	})
 }
 
 // MayList reports whether ListCommands shows the user an action, which the PBX

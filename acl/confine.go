@@ -39,7 +39,8 @@ const (
 	aContext // "default" where it is missing
 
 	// What would do something even so is refused.
-	toThing    // leads to a toContext, account or mailbox
+	toThing    // leads to a context, account or mailbox
+	toPlace    // the same, and must be there: else the place is that where the channel is, whosever that is
 	toDial     // is dialled
 	readsOwn   // variables, to be read, of the channel itself
 	writesOwn  // one that is set
@@ -48,6 +49,7 @@ const (
 	notPattern // a channel, and none by a regular expression
 	given      // without it the action is about more than the fence
 	absent     // with it, it may be
+	plainFile  // a file in the folder for such, or options: no path, and no more than that one argument
 	literally  // only if a rule names the action
 )
 
@@ -65,11 +67,13 @@ var (
 	conference = bound{"Conference", aThing, ByConference, ""}
 	mailbox    = []bound{{"Mailbox", aThing, ByMailbox, ""}}
 	endpoint   = []bound{{"Endpoint", aThing, ByDevice, "PJSIP/"}}
-	toContext  = bound{"Context", toThing, ByContext, ""}
+	toContext  = bound{"Context", toPlace, ByContext, ""}
 	noGlobals  = bound{header: "Channel", kind: given}
 	hangs      = []bound{{header: "Channel", kind: notPattern}}
 	member     = []bound{queueIn, {header: "Queue", kind: given}}
 	moderates  = append(channels("Channel"), conference)
+	monitor    = append(channels("Channel"), bound{header: "File", kind: plainFile})
+	records    = append(channels("Channel"), conference, bound{header: "RecordFile", kind: plainFile})
 )
 
 // fenced are the actions that a user with a fence may send, by their names in
@@ -84,9 +88,9 @@ var fenced = map[string][]bound{
 	"bridgeinfo": {{header: "BridgeUniqueid", kind: aBridge}}, "coreshowchannelmap": byChannel,
 	"status": append(channels("Channel"), bound{header: "Variables", kind: readsOwn}),
 
-	"absolutetimeout": byChannel, "cancelatxfer": byChannel, "changemonitor": byChannel, "controlplayback": byChannel,
-	"localoptimizeaway": byChannel, "mixmonitormute": byChannel, "monitor": byChannel, "muteaudio": byChannel,
-	"pausemonitor": byChannel, "playdtmf": byChannel, "playmf": byChannel, "sendflash": byChannel, "sendtext": byChannel,
+	"absolutetimeout": byChannel, "cancelatxfer": byChannel, "changemonitor": monitor, "controlplayback": byChannel,
+	"localoptimizeaway": byChannel, "mixmonitormute": byChannel, "monitor": monitor, "muteaudio": byChannel,
+	"pausemonitor": byChannel, "playmf": byChannel, "sendflash": byChannel, "sendtext": byChannel,
 	"setcdruserfield": byChannel, "stopmixmonitor": byChannel, "stopmonitor": byChannel, "unpausemonitor": byChannel,
 	"agi":    append(channels("Channel"), bound{kind: literally}),
 	"atxfer": append(channels("Channel"), toContext), "blindtransfer": append(channels("Channel"), toContext),
@@ -95,23 +99,28 @@ var fenced = map[string][]bound{
 	"bridgekick":    append(channels("Channel"), bound{header: "BridgeUniqueid", kind: aBridge}),
 	"getvar":        append(channels("Channel"), noGlobals, bound{header: "Variable", kind: readsOwn}),
 	"hangup":        hangs, "pjsiphangup": hangs,
-	"mixmonitor": append(channels("Channel"), bound{header: "Command", kind: absent}),
+	// The command is an argument behind the file and the options (app_mixmonitor.c: manager_mixmonitor).
+	"mixmonitor": append(monitor, bound{header: "Options", kind: plainFile}, bound{header: "Command", kind: absent}),
 	"originate": {
 		{header: "Channel", kind: toDial}, toContext, {header: "Account", kind: toThing, mark: ByAccountCode},
 		{header: "Application", kind: absent}, {header: "PreDialGoSub", kind: absent},
 		{header: "Variable", kind: assignsOwn}, {header: "ChannelId", kind: freshID}, {header: "OtherChannelId", kind: freshID},
 	},
-	"park": append(channels("Channel", "Channel2", "TimeoutChannel", "AnnounceChannel"), bound{"Parkinglot", aThing, ByParkingLot, ""}),
+	// It is as if the other end had pressed the key: of a transfer, perhaps.
+	"playdtmf": append(channels("Channel"), bound{header: "Receive", kind: absent}),
+	"park":     append(channels("Channel", "Channel2", "TimeoutChannel", "AnnounceChannel"), bound{"Parkinglot", aThing, ByParkingLot, ""}),
 	"redirect": append(channels("Channel", "ExtraChannel"), toContext,
 		bound{"ExtraContext", toThing, ByContext, ""}),
 	"setvar": append(channels("Channel"), noGlobals, bound{header: "Variable", kind: writesOwn}),
 
-	"queueadd": {queueIn, {header: "Interface", kind: toDial}, {header: "StateInterface", kind: toDial}}, "queueremove": {queueIn}, "queuelog": {queueIn},
+	"queueadd": {queueIn, {header: "Interface", kind: toDial}, {header: "StateInterface", kind: toDial}}, "queueremove": {queueIn},
+	// What it writes can be read as an entry of another queue: the fields are parted by bars.
+	"queuelog":             {queueIn, {kind: literally}},
 	"queuememberringinuse": member, "queuepause": member, "queuepenalty": member, "queuereset": member,
 	"queuechangeprioritycaller": append(channels("Caller"), queueIn), "queuewithdrawcaller": append(channels("Caller"), queueIn),
 
 	"confbridgekick": moderates, "confbridgelock": moderates, "confbridgemute": moderates, "confbridgesetsinglevideosrc": moderates,
-	"confbridgestartrecord": moderates, "confbridgestoprecord": moderates, "confbridgeunlock": moderates, "confbridgeunmute": moderates,
+	"confbridgestartrecord": records, "confbridgestoprecord": moderates, "confbridgeunlock": moderates, "confbridgeunmute": moderates,
 	"meetmemute": {{"Meetme", aThing, ByConference, ""}}, "meetmeunmute": {{"Meetme", aThing, ByConference, ""}},
 
 	"extensionstate": {{"Context", aContext, ByContext, ""}},
@@ -139,7 +148,10 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 	for _, b := range bounds {
 		value := a.Get(b.header)
 		inside := p.fence.inside(b, value, on)
-		if b.kind == assignsOwn {
+		switch b.kind {
+		case readsOwn:
+			inside = value == "" || p.readsOnlyOwn(a.Name(), b.header, value)
+		case assignsOwn:
 			inside = assignsOnlyOwn(a.All(b.header))
 		}
 		switch {
@@ -149,6 +161,8 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 		case named && b.kind.lifted():
 		case b.kind == notPattern && !strings.HasPrefix(value, "/"):
 			hide = append(hide, b.header)
+		case b.kind == readsOwn:
+			return refused("tenant: " + b.header + " reads more than its channel, and no allowheader says which variables it may be"), nil
 		default:
 			return refused("tenant: " + b.header + " leads out of the fence"), nil
 		}
@@ -158,7 +172,7 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 
 // lifted reports whether a rule that names the action does without the bound.
 func (k boundKind) lifted() bool {
-	return k == toThing || k == toDial || k == absent || k == literally
+	return k == toThing || k == toPlace || k == toDial || k == absent || k == plainFile || k == literally
 }
 
 // confines reports whether no action of that name gets through the fence.
@@ -186,10 +200,12 @@ func (f *Fence) Lists(action string) bool {
 
 func (f *Fence) inside(b bound, value string, on Grounds) bool {
 	switch b.kind {
-	case given:
-		return value != ""
 	case absent:
 		return value == ""
+	case given, toPlace:
+		if value == "" || b.kind == given {
+			return value != ""
+		}
 	case literally:
 		return false
 	}
@@ -206,12 +222,12 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 		return value[0] != '/' && f.Within(on.Channel(value))
 	case aBridge:
 		return f.Within(on.Bridge(value))
-	case aThing, aContext, toThing:
+	case aThing, aContext, toThing, toPlace:
 		return f.Within(on.Thing(b.mark, b.prefix+value))
 	case toDial:
 		return on.MayDial(value, f.tenants)
-	case readsOwn:
-		return onlyFunctions(value, ownReads)
+	case plainFile:
+		return !strings.ContainsAny(value, "/(,|")
 	case freshID:
 		return !isUniqueid(value)
 	}
@@ -219,14 +235,19 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 }
 
 // isUniqueid reports whether an id is of the form that Asterisk itself gives to
-// channels, "1795344096.34" with the name of the system before it or not. They
+// channels, "1795344096.34" with the name of the system before it or not, or the
+// beginning of one. They
 // can be foretold: a channel with that of another's next call, or of one that
 // began another's conversation, would be taken for it (channel.c:
 // __ast_channel_alloc_ap asks only for ids that clients choose whether there is
-// such a channel).
+// such a channel). To that Asterisk 22 takes the beginning of an id for all of it,
+// so that the answer would tell when there are calls.
 func isUniqueid(id string) bool {
 	const digits = "0123456789"
 	rest := strings.TrimRight(id, digits)
+	if strings.Trim(rest, digits+".") == "" {
+		return true
+	}
 	if rest == id || !strings.HasSuffix(rest, ".") {
 		return false
 	}
@@ -252,22 +273,57 @@ var (
 	ownWrites = []string{"CALLERID", "CDR", "CHANNEL(language)", "CHANNEL(musicclass)", "CHANNEL(userfield)", "CONNECTEDLINE", "PJSIP_HEADER(add", "REDIRECTING", "TIMEOUT", "VOLUME"}
 )
 
-// leadOut are variables by which Asterisk chooses the context of a transfer or a
-// forwarded call, or whom to call back.
-var leadOut = []string{"BLINDTRANSFER", "FORWARD_CONTEXT", "GOTO_ON_BLINDXFR", "MEETME_EXIT_CONTEXT", "TRANSFER_CONTEXT"}
+// leadOut are variables by which Asterisk chooses where a channel goes on, which
+// extension it runs besides, whom it calls back, where it is parked or counted,
+// or what file it writes, if anything makes it look there. See also leadOutFamilies.
+var leadOut = []string{
+	"ATTENDEDTRANSFER", "BLINDTRANSFER", "EXITCONTEXT", "FORWARD_CONTEXT", "GOSUB_RESULT", "GOTO_ON_BLINDXFR",
+	"MACRO_CONTEXT", "MACRO_RESULT", "MEETME_EXIT_CONTEXT", "MEETME_RECORDINGFILE", "OUTBOUND_GROUP", "OUTBOUND_GROUP_ONCE",
+	"PARKINGDYNAMIC", "PARKINGDYNCONTEXT", "PARKINGLOT", "SPY_EXIT_CONTEXT", "TRANSFER_CONTEXT",
+}
+
+// leadOutFamilies are the beginnings of more: CONNECTED_LINE_SEND_SUB and
+// REDIRECTING_CALLER_SEND_MACRO name an extension that runs when the number of the
+// other end changes, as by Setvar (channel.c: ast_channel_connected_line_sub).
+var leadOutFamilies = []string{"CONNECTED_LINE_", "REDIRECTING_"}
 
 // setsOwn reports whether to set a variable does nothing beyond the channel. The
-// account code, by which calls are told apart, is not a client's to set.
+// account code, by which calls are told apart, is not a client's to set. Functions
+// take quotes and backslashes away from their arguments.
 func setsOwn(name string) bool {
-	return onlyFunctions(name, ownWrites) && !slices.Contains(leadOut, strings.TrimLeft(name, "_")) &&
-		!(strings.Contains(name, "(") && containsFold(name, "account"))
+	name = unquote(name)
+	plain := strings.TrimLeft(name, "_")
+	family := func(start string) bool { return strings.HasPrefix(plain, start) }
+	return onlyFunctions(name, ownWrites) && !slices.Contains(leadOut, plain) && !programVariables[plain] &&
+		!slices.ContainsFunc(leadOutFamilies, family) && !(strings.Contains(name, "(") && containsFold(name, "account"))
 }
+
+// readsOnlyOwn reports whether variables that are to be read are all of their
+// channel, as calls of some functions are. A plain name can be that of a variable
+// of the whole PBX, which is found through every channel (pbx_variables.c:
+// ast_str_retrieve_variable): a line of the rules has to say that it may be read.
+func (p *Policy) readsOnlyOwn(action, header, variables string) bool {
+	if !onlyFunctions(variables, ownReads) {
+		return false
+	}
+	items := []string{variables}
+	if header == "Variables" { // a list
+		items = strings.FieldsFunc(variables, partsNames)
+	}
+	return p.chooses(action, header) || !slices.ContainsFunc(items, func(item string) bool {
+		name, _, call := strings.Cut(item, "(")
+		return !call || !slices.Contains(ownReads, name)
+	})
+}
+
+// partsNames reports whether a name may begin behind a character, in any release.
+func partsNames(r rune) bool { return r == ',' || r == '|' }
 
 // assignsOnlyOwn is setsOwn of all names in lists of assignments. Any comma or
 // bar may begin a name, or be part of one, by the release (see viewedHeader.judge).
 func assignsOnlyOwn(lists iter.Seq[string]) bool {
 	for list := range lists {
-		for item := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == '|' }) {
+		for item := range strings.FieldsFuncSeq(list, partsNames) {
 			name, _, _ := strings.Cut(item, "=")
 			if !setsOwn(strings.TrimLeft(unquote(name), " ")) {
 				return false

@@ -63,16 +63,25 @@ func TestConfine(t *testing.T) {
 		{"BridgeKick|BridgeUniqueid: b|Channel: acme", "BridgeUniqueid"},
 		{"Redirect|Channel: acme|Context: acme-in", ""},
 		{"Redirect|Channel: acme|Context: other", no},
-		{"Redirect|Channel: acme|ExtraChannel: x|ExtraContext: acme-in", "ExtraChannel"},
-		{"Redirect|Channel: acme|ExtraContext: other", no},
-		{"Getvar|Channel: acme|Variable: X", ""},
+		{"Redirect|Channel: acme|Context: acme-in|ExtraChannel: x|ExtraContext: acme-in", "ExtraChannel"},
+		{"Redirect|Channel: acme|Context: acme-in|ExtraContext: other", no},
+		{"BlindTransfer|Channel: acme|Exten: 1", no}, // in the context that the channel is in, which may be another's
+		{"Atxfer|Channel: acme|Exten: 1", no},
+		{"Atxfer|Channel: acme|Context: acme-in|Exten: 1", ""},
+		{"PlayDTMF|Channel: acme|Digit: 1", ""},
+		{"PlayDTMF|Channel: acme|Digit: 1|Receive: true", no},
+		{"Getvar|Channel: acme|Variable: X", no}, // of the channel, or of the whole PBX
+		{"Getvar|Channel: acme|Variable: X:0,CHANNEL(state)x", no},
+		{"Getvar|Channel: acme|Variable: CDR(dst,u)", ""},
 		{"Getvar|Channel: acme|Variable: CALLERID(num)", ""},
 		{"Getvar|Channel: acme|Variable: IMPORT(x,Y)", no},
 		{"Getvar|Channel: acme|Variable: XCALLERID(num)", no},
 		{"Getvar|Channel: acme|Variable: callerid(num)", no},
 		{"Getvar|Variable: X", no},
 		{"Getvar|Channel: |Channel: acme|Variable: X", no},
-		{"Status|Channel: acme|Variables: A,CDR(dst),B", ""},
+		{"Status|Channel: acme|Variables: CDR(dst),CHANNEL(state)", ""},
+		{"Status|Channel: acme|Variables: CDR(dst),A", no},
+		{"Status|Channel: acme|AllVariables: true", ""},
 		{"Status|Variables: A,CDR(dst),SHARED(x,y)", no},
 		{"Status|Variables: A,X-CDR(dst)", no},
 		{"Setvar|Channel: acme|Variable: CHANNEL(language)|Value: de", ""},
@@ -94,6 +103,8 @@ func TestConfine(t *testing.T) {
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Account: other", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|PreDialGoSub: x", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: 1795344096.34", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: 17953440", no}, // the beginning of one, to Asterisk 22
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: 1795344096.", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|OtherChannelId: pbx1-1795344096.0", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: crm-4711.1|OtherChannelId: 6f1c-11e9", ""},
 		{`Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=x(y)=z,__B="c,d",CALLERID(num)=1|Variable: PJSIP_HEADER(add,X-A)=b,CDR(userfield)=7`, ""},
@@ -105,6 +116,23 @@ func TestConfine(t *testing.T) {
 		{`Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: CDR(acc\ountcode)=beta`, no},
 		{"Setvar|Channel: acme|Variable: _GOTO_ON_BLINDXFR|Value: other^1^1", no},
 		{"Setvar|Channel: acme|Variable: CDR(AccountCode)|Value: beta", no},
+		{`Setvar|Channel: acme|Variable: CDR(acc\ountcode)|Value: beta`, no},
+		{`Setvar|Channel: acme|Variable: CDR("acc"ountcode)|Value: beta`, no},
+		{"Setvar|Channel: acme|Variable: _CONNECTED_LINE_SEND_SUB|Value: other,1,1", no},
+		{"Setvar|Channel: acme|Variable: REDIRECTING_CALLEE_SEND_MACRO|Value: other", no},
+		{"Setvar|Channel: acme|Variable: PARKINGLOT|Value: other", no},
+		{"Setvar|Channel: acme|Variable: X_PARKINGLOT|Value: other", ""},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: __GOSUB_RESULT=GOTO:other^1^1", no},
+		{"Originate|Channel: PJSIP/acme-1|Exten: 1", no},
+		{"Monitor|Channel: acme|File: acme", ""},
+		{"Monitor|Channel: acme|File: /var/spool/asterisk/voicemail/default/100/unavail", no},
+		{"MixMonitor|Channel: acme|File: a.wav|Options: b", ""},
+		{"MixMonitor|Channel: acme|File: a.wav,,touch x", no},
+		{"MixMonitor|Channel: acme|File: a.wav|Options: ,touch x", no},
+		{"MixMonitor|Channel: acme|File: a.wav|Options: m(100@default)", no},
+		{"MixMonitor|Channel: acme|File: a.wav|Command: touch x", no},
+		{"ConfbridgeStartRecord|Conference: acme|RecordFile: a.wav,,touch x", no},
+		{"QueueLog|Queue: acme|Event: X|Uniqueid: 1", no},
 		{"ExtensionState|Exten: 1|Context: acme-in", ""},
 		{"ExtensionState|Exten: 1", "Context"},
 		{"QueueAdd|Queue: acme|Interface: PJSIP/acme-1", ""},
@@ -165,6 +193,16 @@ func TestConfineNamed(t *testing.T) {
 			t.Errorf("%s: %q, want %q", action, got, want)
 		}
 	}
+	// A variable that a rule names may be one of the whole PBX: the rule is why it may be read.
+	p = acmePolicy(t, "allowaction = Getvar, Status", "allowheader(Getvar) = Channel: *", "allowheader(Getvar) = Variable: CRM_*", "allowheader(Status) = Variables: *")
+	for action, want := range map[string]bool{
+		"Getvar|Channel: acme|Variable: CRM_ID": true, "Status|Variables: X": false, "Status|Variables: CDR(dst)": true,
+	} {
+		if v, _ := p.Confine(ami.NewAction(strings.Split("Action: "+action, "|")...), grounds{acmeTenant(t)}); v.Allowed() != want {
+			t.Errorf("%s: %+v", action, v)
+		}
+	}
+	p = acmePolicy(t, "allowaction = Command, Originate, Redirect, Getvar, AGI, H*, Q*")
 	for name, want := range map[string]bool{"Command": true, "Hangup": true, "DBGet": false, "AGI": true, "QueueRule": false, "Login": true, "ListCommands": true} {
 		if got := p.MayList(name, ami.ClassSystem); got != want {
 			t.Errorf("ListCommands shows %s: %v", name, got)

@@ -197,7 +197,8 @@ func TestFenceActions(t *testing.T) {
 		action []string
 	}{
 		{"No such channel", []string{"Action: Hangup", "Channel: CHANNEL"}},
-		{"No such channel", []string{"Action: Getvar", "Channel: CHANNEL", "Variable: X"}},
+		{"No such channel", []string{"Action: Getvar", "Channel: CHANNEL", "Variable: CDR(dst)"}},
+		{"Permission denied", []string{"Action: Getvar", "Channel: CHANNEL", "Variable: X"}},
 		{"No such channel", []string{"Action: Setvar", "Channel: CHANNEL", "Variable: X", "Value: 1"}},
 		{"No such channel", []string{"Action: Status", "Channel: CHANNEL"}},
 		{"Channel does not exist: CHANNEL", []string{"Action: Redirect", "Channel: CHANNEL", "Context: acme-in", "Exten: 1", "Priority: 1"}},

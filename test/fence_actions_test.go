@@ -16,7 +16,7 @@ import (
 var fenceProbes = [][]string{
 	{"Hangup", "Channel: CHANNEL"},
 	{"Hangup", "Channel: CHANNEL", "Cause: 16"},
-	{"Getvar", "Channel: CHANNEL", "Variable: X"},
+	{"Getvar", "Channel: CHANNEL", "Variable: CDR(dst)"},
 	{"Getvar", "Channel: CHANNEL", "Variable: CHANNEL(state)"},
 	{"Setvar", "Channel: CHANNEL", "Variable: X", "Value: 1"},
 	{"AbsoluteTimeout", "Channel: CHANNEL", "Timeout: 1"},
@@ -167,8 +167,8 @@ func testFenceActions(t *testing.T, major int) {
 	fencedLists(t, direct, acme)
 	// What is its own it does with as it likes.
 	for _, c := range []struct{ want, action string }{
-		{"Response: Success", "Setvar|Channel: acme-1-b|Variable: X|Value: 1"},
-		{"Value: 1", "Getvar|Channel: acme-1-b|Variable: X"},
+		{"Response: Success", "Setvar|Channel: acme-1-b|Variable: CHANNEL(userfield)|Value: 1"},
+		{"Value: 1", "Getvar|Channel: acme-1-b|Variable: CHANNEL(userfield)"},
 		{"Message: Redirect successful", "Redirect|Channel: acme-1-b|Context: acme-in|Exten: hold|Priority: 1"},
 		{"Response: Success", "ConfbridgeLock|Conference: acme-room"},
 		{"Response: Success", "QueuePause|Queue: acme-q|Interface: Local/phone@common|Paused: true"},
