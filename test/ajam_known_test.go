@@ -80,11 +80,16 @@ var webDifferences = []webDifference{
 		proxy: func(answer string) string {
 			return webAnswers(answer, func(_ int, a string) string {
 				status := a[:3]
-				text := map[string]string{"400": "400 Bad Request", "501": "Unsupported transfer encoding"}[status]
-				return status + "\nConnection: close\nContent-Type: text/plain; charset=utf-8\n\n" + text + "\n"
+				return plainPage(status, map[string]string{"400": "400 Bad Request", "501": "Unsupported transfer encoding"}[status])
 			})
 		},
 	},
+	instead(`^HTTP of nobody `, "net/http takes no requests without a version or Host, nor control characters", func(i int, _ string, _ []string) string {
+		return plainPage("400", []string{"400 Bad Request: missing required Host header", "400 Bad Request", "400 Bad Request"}[i])
+	}),
+	instead(`^half an escape `, "what is no escape stands for itself", func(_ int, a string, _ []string) string {
+		return strings.Replace(a, "a\x04b", "a%4zb", 1)
+	}),
 	askedAgain(`^Digest: denied`, "who asks for users from where they may not come from is told nothing", 1, false),
 	askedAgain(`^Digest: no secret has a name `, "a user without a secret cannot log in", 1, false),
 	askedAgain(`^Digest: (an open quote|two users) `, "a header that means two things, or nothing, is refused", 1, false),
@@ -194,6 +199,11 @@ func webPage(status int, title, text string) string {
 	return fmt.Sprintf("%d\nCache-Control: no-cache, no-store\nContent-Type: text/html\nServer: {server}\n\n"+
 		"<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\r\n<html><head>\r\n<title>%d %s</title>\r\n</head><body>\r\n"+
 		"<h1>%s</h1>\r\n<p>%s</p>\r\n<hr />\r\n<address>{server}</address>\r\n</body></html>\r\n\n", status, status, title, title, text)
+}
+
+// plainPage is what net/http answers by itself.
+func plainPage(status, text string) string {
+	return status + "\nConnection: close\nContent-Type: text/plain; charset=utf-8\n\n" + text + "\n"
 }
 
 var (

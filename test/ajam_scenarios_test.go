@@ -62,6 +62,7 @@ func webScenarios() []webScenario {
 		loggedIn("repeated, empty first", webGet("action=&action=Ping&actionid=&actionid=2")),
 		loggedIn("bad names", webGet("action%3a=Ping"), webGet("+action=Ping"), webGet("action+=Ping"), webGet("=Ping")),
 		loggedIn("bad escapes", webGet("action=Ping%zz"), webGet("action=Ping&actionid=%"), webGet("action=Ping&actionid=%%41")),
+		loggedIn("half an escape", webGet("action=Ping&actionid=a%4zb")),
 		loggedIn("names of any case", webGet("ACTION=pInG&AcTiOnId=1")),
 		loggedIn("no action", webGet("actionid=9"), webGet(""), webGet("foo=bar&actionid=%3c9%3e")),
 		loggedIn("unknown action", webGet("action=nosuch%3cb%3e&actionid=1"), webGet("action=Pin+g"), webGet("action=%e9")),
@@ -86,6 +87,7 @@ func webScenarios() []webScenario {
 		loggedIn("to be closed", webGet("action=Ping", "Connection: close")),
 		{name: "a bad length", steps: []request{webPost("action=Ping", "Content-Length: x"), webPost("action=Ping", "Content-Length: -1")}},
 		{name: "another coding", steps: []request{webPost("action=Ping", "Transfer-Encoding: gzip")}},
+		{name: "HTTP of nobody", steps: []request{{raw: "GET {uri}?action=Ping HTTP/1.1\r\n\r\n"}, {raw: "GET {uri}?action=Ping\r\n\r\n"}, {raw: "GET {uri}?action=Pi\x01ng HTTP/1.1\r\nHost: x\r\n\r\n"}}},
 		{name: "HTTP/1.0", steps: []request{{raw: "GET {uri}?action=Ping HTTP/1.0\r\n\r\n"}, {raw: "GET {uri}?action=Ping HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"}}},
 
 		loggedIn("cookie without quotes", request{query: "action=Ping", cookie: "Cookie: mansession_id={id}"}),
