@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/amiproxy/amiproxy/proxy"
 )
 
@@ -51,8 +53,8 @@ type sessions struct {
 	byDigest map[digestSession]*session
 }
 
-func newSessions(srv *proxy.Server, o Options) *sessions {
-	return &sessions{srv: srv, options: o, places: newPlaces(o.SessionLimit), byID: make(map[id]*session), byDigest: make(map[digestSession]*session)}
+func newSessions(srv *proxy.Server, o Options, log *zap.Logger) *sessions {
+	return &sessions{srv: srv, options: o, places: newPlaces("sessions", sessionsEach*o.SessionLimit, log), byID: make(map[id]*session), byDigest: make(map[digestSession]*session)}
 }
 
 // of returns the session of a request, nil if it has none: the cookie may be unknown,

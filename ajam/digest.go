@@ -72,33 +72,33 @@ func newDigests(realm string) *digests {
 	return d
 }
 
-// authenticate says who has sent a request, and as which session. check reports
+// authenticate says what a client has shown, and which session is its. check reports
 // whether what a client offers shows that it knows the user's secret; it is not asked
 // about requests that are not good anyway. If the request shows nothing, it is
 // answered, by a challenge mostly, and ok is false.
-func (d *digests) authenticate(w http.ResponseWriter, r *http.Request, check func(user string, o offer) bool) (user string, s digestSession, ok bool) {
-	c, ok := parseCredentials(r.Header["Authorization"])
+func (d *digests) authenticate(w http.ResponseWriter, r *http.Request, check func(user string, o offer) bool) (c *credentials, s digestSession, ok bool) {
+	c, ok = parseCredentials(r.Header["Authorization"])
 	if !ok {
 		d.challenge(w, newSessionID(), false)
-		return "", s, false
+		return nil, s, false
 	}
 	n, ours := d.parse(c.nonce)
 	s = digestSession{ami.FoldName(c.user), n.session}
 	switch {
 	case !c.isFor(r):
 		writeError(w, http.StatusBadRequest, "Bad Request", "The digest is for another URI than that of the request, which somebody on the way may have changed.")
-		return "", s, false
+		return nil, s, false
 	case !ours: // from before a restart, say: the client need not ask its user again
 		d.challenge(w, newSessionID(), true)
-		return "", s, false
+		return nil, s, false
 	case !check(c.user, offer{sha256: c.sha256, realm: d.realm, rest: c.rest(r.Method), response: c.response}):
 		d.challenge(w, newSessionID(), false)
-		return "", s, false
+		return nil, s, false
 	case !d.use(s, n, c.counter):
 		d.challenge(w, n.session, true)
-		return "", s, false
+		return nil, s, false
 	}
-	return c.user, s, true
+	return c, s, true
 }
 
 // challenge asks the client for a digest: by SHA-256 if it can, else MD5.

@@ -67,13 +67,15 @@ func ask(d *digests, method, uri string, authorization ...string) (a answered) {
 		r.Header.Add("Authorization", h)
 	}
 	w := httptest.NewRecorder()
-	user, s, ok := d.authenticate(w, r, func(user string, o offer) bool {
+	c, s, ok := d.authenticate(w, r, func(user string, o offer) bool {
 		a.asked++
 		c := &digestClient{sha256: o.sha256}
 		return strings.EqualFold(o.response, c.hash(c.hash(user+":"+o.realm+":"+user)+":"+o.rest))
 	})
-	a.status, a.user, a.session, a.header = w.Code, user, s, w.Header()
-	if !ok {
+	a.status, a.session, a.header = w.Code, s, w.Header()
+	if ok {
+		a.user = c.user
+	} else {
 		a.stale = strings.Contains(w.Header().Get("WWW-Authenticate"), "stale=true")
 	}
 	return a
@@ -355,12 +357,12 @@ func TestDigestOfCurl(t *testing.T) {
 	}
 	d := newDigests("asterisk")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, _, ok := d.authenticate(w, r, func(user string, o offer) bool {
+		c, _, ok := d.authenticate(w, r, func(user string, o offer) bool {
 			c := &digestClient{sha256: o.sha256}
 			return o.response == c.hash(c.hash(user+":"+o.realm+":sec,\"ret")+":"+o.rest)
 		})
 		if ok {
-			fmt.Fprintf(w, "%s %s\n", user, r.Header["Authorization"])
+			fmt.Fprintf(w, "%s %s\n", c.user, r.Header["Authorization"])
 		}
 	}))
 	defer srv.Close()

@@ -100,7 +100,9 @@ read = all
 			t.Errorf("%v: %s after %v", c, r.Status, took)
 		}
 	}
-	w.digestBrowser("127.0.0.1", "once", "once-secret").get("/arawman?action=ping")
+	once := w.digestBrowser("127.0.0.1", "once", "once-secret")
+	once.get("/arawman?action=ping")
+	once.get("/arawman?action=ping")
 	if r := w.digestBrowser("127.0.0.1", "once", "once-secret").get("/arawman?action=ping"); r.Status != "403 Forbidden" {
 		t.Errorf("a second session: %s", r.Status)
 	}
@@ -124,6 +126,82 @@ func TestDigestLockout(t *testing.T) {
 	}
 	if r := w.digestBrowser("127.0.0.2", "full", "full-secret").get("/arawman?action=ping"); r.StatusCode != http.StatusOK {
 		t.Errorf("locked out elsewhere: %s", r.Status)
+	}
+}
+
+// sessions is how many sessions there are.
+func (w *world) sessions() int {
+	w.web.sessions.places.mu.Lock()
+	defer w.web.sessions.places.mu.Unlock()
+	return w.web.sessions.places.taken
+}
+
+// A client that gets a nonce for each request, as curl does, leaves no sessions behind.
+func TestDigestLeavesNothing(t *testing.T) {
+	w := newWorld(t, standardUsers, nil)
+	for range 30 {
+		b := w.digestBrowser("127.0.0.1", "full", "full-secret")
+		if r := b.get("/arawman?action=getvar&variable=x"); r.StatusCode != http.StatusOK {
+			t.Fatalf("got %s", r.Status)
+		}
+		b.http.CloseIdleConnections()
+		w.eventually("no session is left", func() bool { return w.sessions() == 0 })
+	}
+	// Who uses the nonce again has a session from then on.
+	b := w.digestBrowser("127.0.0.1", "full", "full-secret")
+	for range 100 {
+		if r := b.get("/arawman?action=getvar&variable=x"); r.StatusCode != http.StatusOK {
+			t.Fatalf("got %s", r.Status)
+		}
+	}
+	if n := w.sessions(); n != 1 {
+		t.Errorf("%d sessions", n)
+	}
+	b.get("/arawman?action=logoff")
+	w.eventually("the session is gone", func() bool { return w.sessions() == 0 })
+}
+
+// The session of a first request that has left something is kept.
+func TestDigestKeepsWhatIsHeld(t *testing.T) {
+	w := newWorld(t, standardUsers, nil)
+	b := w.digestBrowser("127.0.0.1", "full", "full-secret")
+	b.get("/arawman?action=waitevent&timeout=0")
+	w.sim.Event("Between", ami.ClassCall)
+	if r := b.get("/arawman?action=waitevent"); !strings.Contains(r.body, "Event: Between\r\n") {
+		t.Errorf("got %q", r.body)
+	}
+	b = w.digestBrowser("127.0.0.1", "full", "full-secret")
+	b.get("/arawman?action=filter&operation=add&filter=Event:+Other")
+	b.get("/arawman?action=waitevent&timeout=0")
+	w.sim.Event("Filtered", ami.ClassCall)
+	w.sim.Event("Other", ami.ClassCall)
+	if r := b.get("/arawman?action=waitevent"); !strings.Contains(r.body, "Event: Other\r\n") || strings.Contains(r.body, "Filtered") {
+		t.Errorf("got %q", r.body)
+	}
+}
+
+// A request that comes as the session of its nonce ends gets another one.
+func TestDigestAfterTheEnd(t *testing.T) {
+	w := newWorld(t, standardUsers, nil)
+	b := w.digestBrowser("127.0.0.1", "full", "full-secret")
+	b.get("/arawman?action=ping")
+	b.get("/arawman?action=ping")
+	all := w.web.sessions
+	all.mu.Lock()
+	key, s := digestSession{}, (*session)(nil)
+	for key, s = range all.byDigest {
+	}
+	all.mu.Unlock()
+	s.Close()
+	w.eventually("the session is gone", func() bool { return all.ofDigest(key) == nil })
+	all.mu.Lock()
+	all.byDigest[key] = s // as if it were just about to end
+	all.mu.Unlock()
+	if r := b.get("/arawman?action=getvar&variable=x"); r.StatusCode != http.StatusOK || all.ofDigest(key) == s {
+		t.Errorf("got %s %s", r.Status, r.body)
+	}
+	if r := b.get("/arawman?action=logoff"); r.StatusCode != http.StatusOK || w.sessions() > 1 {
+		t.Errorf("got %s %s, %d sessions", r.Status, r.body, w.sessions())
 	}
 }
 

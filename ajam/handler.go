@@ -160,21 +160,6 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 	}
 }
 
-// runDigest runs the action in the session of who has shown its secret.
-func (h *Server) runDigest(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
-	s := h.authenticate(w, r)
-	if s == nil {
-		return
-	}
-	answer, err := s.Do(r.Context(), f.action())
-	if err != nil {
-		h.refuse(w, err)
-		return
-	}
-	defer answer.Close()
-	h.answer(w, r, u, f, s, answer)
-}
-
 // refuse answers a request that no session could take.
 func (h *Server) refuse(w http.ResponseWriter, err error) {
 	switch {

@@ -4,21 +4,36 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
+
+	"go.uber.org/zap"
 )
 
 // places bounds how many of something there are, in all and from one address: one
 // client is not to keep all others out. It is safe for use by many goroutines.
 type places struct {
-	limit, each int // static
+	// Static
+	limit, each int
+	what        string // for the log
+	log         *zap.Logger
 
 	mu    sync.Mutex // guards the following
 	taken int
 	by    map[netip.Addr]int
+	told  time.Time // when the log last told that there was none
 }
 
-func newPlaces(limit int) *places {
-	return &places{limit: limit, each: (limit + 1) / 2, by: make(map[netip.Addr]int)}
+func newPlaces(what string, limit int, log *zap.Logger) *places {
+	return &places{limit: limit, each: (limit + 1) / 2, what: what, log: log, by: make(map[netip.Addr]int)}
 }
+
+// sessionsEach is how many sessions there may be for each connection. They take little,
+// and scripts that log in for each request leave theirs behind; in Asterisk nothing
+// bounds them.
+const sessionsEach = 10
+
+// tellEvery is how often the log tells that there are too many.
+const tellEvery = time.Minute
 
 // take takes a place for an address, if there is one.
 func (p *places) take(a netip.Addr) bool {
@@ -26,6 +41,11 @@ func (p *places) take(a netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= p.limit || p.by[a] >= p.each {
+		if now := time.Now(); now.Sub(p.told) >= tellEvery {
+			p.told = now
+			p.log.Warn("too many "+p.what+" over HTTP: some are refused; sessionlimit bounds them, and one address may have half",
+				zap.Stringer("address", a), zap.Int("its", p.by[a]), zap.Int("all", p.taken), zap.Int("limit", p.limit))
+		}
 		return false
 	}
 	p.taken++

@@ -36,8 +36,8 @@ type Options struct {
 	Prefix string
 	// SessionTimeout is how long a session without requests lives (httptimeout).
 	SessionTimeout time.Duration
-	// SessionLimit is how many connections there may be, and how many sessions. One
-	// address may have half of each.
+	// SessionLimit is how many connections there may be; of sessions there may be ten
+	// times as many. One address may have half of each.
 	SessionLimit int
 	// SessionInactivity is how long a client may send or take nothing,
 	// SessionKeepAlive how long it may leave its connection unused; 0: each request
@@ -76,9 +76,9 @@ func New(o Options, srv *proxy.Server, log *zap.Logger) (*Server, error) {
 	h := &Server{
 		options: o, log: log,
 		origins:  make(map[string]bool),
-		sessions: newSessions(srv, o),
+		sessions: newSessions(srv, o, log),
 		digests:  newDigests(realm),
-		places:   newPlaces(o.SessionLimit),
+		places:   newPlaces("connections", o.SessionLimit, log),
 	}
 	for _, origin := range o.Origins {
 		h.origins[strings.ToLower(origin)] = true

@@ -38,5 +38,27 @@ func (w *WebSession) LogInByDigest(ctx context.Context, username string, d Diges
 	return w.LoggedIn()
 }
 
+// Discard ends the session unless its client could miss it: if no request is under way, it
+// gets no events and has kept none, and has added no filters.
+func (w *WebSession) Discard() {
+	if w.stopUnneeded() {
+		w.s.abort(reasonClientClosed)
+	}
+}
+
+// stopUnneeded has a session take no more requests if it may be discarded.
+func (w *WebSession) stopUnneeded() bool {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over || w.uses > 0 || s.mask.Load() != 0 || len(w.kept) > 0 || w.lost > 0 || s.filterBytes > 0 {
+		return false
+	}
+	w.over = true
+	return true
+}
+
 // Close ends the session, whatever is under way. It may be called more than once.
 func (w *WebSession) Close() { w.s.abort(reasonClientClosed) }
