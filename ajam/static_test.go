@@ -45,7 +45,7 @@ func TestStaticOwn(t *testing.T) {
 			t.Errorf("%q leads to %d %s", name, r.StatusCode, r.Header.Get("Location"))
 		}
 	}
-	for name, kind := range map[string]string{"live.html": "text/html", "live.css": "text/css", "live.js": "text/javascript", "astman.js": "text/javascript"} {
+	for name, kind := range map[string]string{"live.html": "text/html", "live.css": "text/css", "live.js": "text/javascript", "livetable.js": "text/javascript", "astman.js": "text/javascript"} {
 		r := getStatic(t, s, name)
 		if r.StatusCode != http.StatusOK || !strings.HasPrefix(r.Header.Get("Content-Type"), kind) {
 			t.Errorf("%s: %d %s", name, r.StatusCode, r.Header.Get("Content-Type"))

@@ -97,16 +97,28 @@ func startBrowser(tb testing.TB) *browser {
 	return &browser{ctx}
 }
 
-// A page is one tab of a browser, with cookies of its own.
+// A page is one tab of a browser.
 type page struct {
 	testing.TB
 	ctx context.Context
 }
 
-// open shows a page in a new tab. Whatever its scripts throw fails the test.
+// open shows a page in a new tab, with cookies of its own.
 func (b *browser) open(tb testing.TB, url string) *page {
 	tb.Helper()
-	ctx, stop := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(func(event any) {
+	return openIn(tb, b.ctx, url, chromedp.WithNewBrowserContext())
+}
+
+// tab shows a page in another tab, with the same cookies.
+func (p *page) tab(url string) *page {
+	p.Helper()
+	return openIn(p.TB, p.ctx, url)
+}
+
+// openIn shows a page in a new tab. Whatever its scripts throw fails the test.
+func openIn(tb testing.TB, parent context.Context, url string, options ...chromedp.ContextOption) *page {
+	tb.Helper()
+	ctx, stop := chromedp.NewContext(parent, append(options, chromedp.WithListener(func(event any) {
 		if e, ok := event.(*runtime.EventExceptionThrown); ok {
 			text := e.ExceptionDetails.Text
 			if thrown := e.ExceptionDetails.Exception; thrown != nil {
@@ -114,7 +126,7 @@ func (b *browser) open(tb testing.TB, url string) *page {
 			}
 			tb.Errorf("%s: %s", url, text)
 		}
-	}))
+	}))...)
 	tb.Cleanup(stop)
 	p := &page{tb, ctx}
 	if err := chromedp.Do(ctx); err != nil { // The tab lives as long as this context.
@@ -197,9 +209,48 @@ func (p *page) press(button string, texts ...string) {
 	p.eval(fmt.Sprintf("[...%s.querySelectorAll('button')].find(b => b.textContent === %q).click()", row(texts...), button))
 }
 
-// shot keeps pictures of the page in the folder that AMIPROXY_ARTEFACTS names: as wide
-// as a desk's and as a phone's screen, light and dark.
+// visibleButtons is an expression for the texts of all buttons that one can see.
+const visibleButtons = "[...document.querySelectorAll('button')].filter(b => b.checkVisibility()).map(b => b.textContent).join(', ')"
+
+func (p *page) buttons() string {
+	p.Helper()
+	return p.eval(visibleButtons)
+}
+
+// ask posts a form to rawman as a script of the page would, and returns the answer.
+func (p *page) ask(form string) string {
+	p.Helper()
+	js := fmt.Sprintf("fetch('../rawman', {method: 'POST', body: new URLSearchParams(%q)}).then(r => r.text())", form)
+	return get(p, chromedp.Evaluate[string](js, chromedp.EvalAwaitPromise))
+}
+
+// phone is how wide the screen of a small one is.
+const phone = 360
+
+// fits tells if something is wider than the screen of a phone.
+func (p *page) fits() {
+	p.Helper()
+	p.run(chromedp.EmulateViewport(phone, 800))
+	if wide := p.eval("[...document.querySelectorAll('*')].filter(e => e.checkVisibility() && !e.closest('.spoken, thead') && e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 80)).join('\\n')"); wide != "" {
+		p.Errorf("wider than a phone:\n%s", wide)
+	}
+	p.run(chromedp.EmulateViewport(1280, 800))
+}
+
+// shot keeps pictures of the page: as wide as a desk's and as a phone's screen, light
+// and dark.
 func (p *page) shot(name string) {
+	p.Helper()
+	for _, width := range []int64{1280, phone} {
+		for _, scheme := range []string{"light", "dark"} {
+			p.picture(fmt.Sprintf("%s-%d-%s", name, width, scheme), width, 800, scheme)
+		}
+	}
+}
+
+// picture keeps a picture of the page in the folder that AMIPROXY_ARTEFACTS names, if it
+// does.
+func (p *page) picture(name string, width, height int64, scheme string) {
 	p.Helper()
 	dir := os.Getenv("AMIPROXY_ARTEFACTS")
 	if dir == "" {
@@ -208,20 +259,14 @@ func (p *page) shot(name string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		p.Fatal(err)
 	}
-	for _, width := range []int64{1280, 390} {
-		for _, scheme := range []string{"light", "dark"} {
-			p.run(chromedp.EmulateViewport(width, 800))
-			get(p, func(ctx context.Context, t *chromedp.Target) (cdp.Empty, error) {
-				return cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-				})
-			})
-			picture := get(p, chromedp.CaptureScreenshot())
-			file := filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme))
-			if err := os.WriteFile(file, picture, 0o644); err != nil {
-				p.Fatal(err)
-			}
-		}
+	p.run(chromedp.EmulateViewport(width, height))
+	get(p, func(ctx context.Context, t *chromedp.Target) (cdp.Empty, error) {
+		return cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+	})
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), get(p, chromedp.CaptureScreenshot()), 0o644); err != nil {
+		p.Fatal(err)
 	}
 	p.run(chromedp.EmulateViewport(1280, 800))
 }

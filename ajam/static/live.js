@@ -15,9 +15,29 @@
 	let followed = -1; // The login whose events are waited for.
 	let since = null; // While a Status is under way: the events since it was sent.
 	let again = false; // Another Status is to follow that one.
-	const rows = new Map(); // By server and name of the channel.
+	const table = new ChannelTable($('rows'), [
+		{ text: 'Transfer', action: 'redirect', press: openTransfer },
+		{ text: 'Hang up', action: 'hangup', press: openHangup },
+	]);
 	const servers = new Set();
 	const calls = new Map(); // Originates under way: what was called, by ActionID.
+	let may = () => false; // Whether the user may send an action, by its name in lower case.
+
+	// All tabs of a browser have one cookie, which is one session. Who has logged in, a
+	// random number and the user, is in localStorage for all of them: taken away before
+	// a login, and put there once it was accepted.
+	const whoKey = 'amiproxy-login';
+	const whoNow = () => localStorage.getItem(whoKey) || '';
+	const userOf = (text) => text.slice(text.indexOf(' ') + 1) || 'unknown user';
+	let who = ''; // As it was when this tab began to show the session.
+
+	// forget takes away who has logged in, unless it is somebody else by now.
+	function forget(text) {
+		if (text === whoNow()) {
+			localStorage.removeItem(whoKey);
+			who = '';
+		}
+	}
 
 	function show(id, text) { $(id).textContent = text; }
 	function fail(text) { show('notice', ''); show('error', text); }
@@ -26,6 +46,10 @@
 	// ask runs an action and returns its messages, or nothing once it has shown the
 	// error. what says what was tried.
 	async function ask(what, action) {
+		if (who !== whoNow()) {
+			changed();
+			return null;
+		}
 		const mine = login;
 		let msgs;
 		try {
@@ -69,14 +93,36 @@
 		return server ? { ...action, Server: server } : action;
 	}
 
-	// enter shows the channels, leave the login. user is empty if it is not known.
-	function enter(user) {
+	// enter shows the channels, leave the login. why, if there is one, is shown with them.
+	async function enter(why) {
 		login++;
+		who = whoNow();
 		$('login').hidden = true;
 		$('live').hidden = $('who').hidden = false;
-		show('user', user);
+		show('user', userOf(who));
+		allow(() => false);
 		$('count').focus();
-		refresh();
+		await refresh();
+		if (why) {
+			fail(why);
+		}
+	}
+
+	// changed leaves when another tab has logged in or off: what this one shows is not
+	// what it would do.
+	function changed() {
+		who = whoNow();
+		leave();
+		fail(who ? `Another tab of this browser has logged in as ${userOf(who)}, and all have one login. Reload this page to go on as that user.` :
+			'Another tab of this browser has logged off.');
+	}
+
+	// allow shows what the user can do.
+	function allow(test) {
+		may = test;
+		$('originate').hidden = !may('originate');
+		document.body.classList.toggle('acts', may('redirect') || may('hangup'));
+		render();
 	}
 
 	function leave() {
@@ -107,11 +153,18 @@
 		}
 		const mine = login;
 		since = [];
-		const msgs = await ask('Status', { Action: 'Status' });
+		const commands = await ask('ListCommands', { Action: 'ListCommands' });
 		if (mine !== login) {
 			return;
 		}
-		if (msgs) {
+		allow((name) => !commands || name in commands[0].headers);
+		const msgs = may('status') ? await ask('Status', { Action: 'Status' }) : null;
+		if (mine !== login) {
+			return;
+		}
+		if (!may('status')) {
+			tell('You may not ask which channels there are (Status): those that begin from now on are shown.');
+		} else if (msgs) {
 			ami.channelClear();
 			for (const msg of msgs.concat(since)) {
 				if (msg.headers.event) {
@@ -185,6 +238,7 @@
 			return false;
 		}
 		if (msgs[0].headers.response === 'Error') {
+			forget(who);
 			leave();
 			fail(`The session has ended (${msgs[0].headers.message}). Log in again.`);
 			return false;
@@ -233,86 +287,11 @@
 	// reasons are those of OriginateResponse (frame.h: AST_CONTROL_*).
 	const reasons = { 0: 'there is no such channel, or it cannot be reached', 1: 'it was hung up', 3: 'nobody answered', 5: 'busy', 8: 'congestion' };
 
-	// since1970 is when a channel began; a Uniqueid says it in seconds.
-	function since1970(c) {
-		const found = /(?:^|-)(\d{9,})\.\d+$/.exec(c.uniqueid || '');
-		return found ? Number(found[1]) : 0;
-	}
-
-	function age(began) {
-		if (!began) {
-			return '';
-		}
-		const s = Math.max(0, Math.floor(Date.now() / 1000) - began);
-		const two = (n) => String(n).padStart(2, '0');
-		return (s >= 3600 ? Math.floor(s / 3600) + ':' + two(Math.floor(s / 60) % 60) : Math.floor(s / 60)) + ':' + two(s % 60);
-	}
-
-	// makeRow makes a row without its texts.
-	function makeRow() {
-		const row = document.createElement('tr');
-		row.setAttribute('role', 'row');
-		row.cells_ = {};
-		for (const [name, label] of [['server', 'Server'], ['channel', 'Channel'], ['state', 'State'], ['caller', 'Caller'],
-			['extension', 'Extension'], ['link', 'Connected to'], ['time', 'Time'], ['todo', '']]) {
-			const cell = document.createElement('td');
-			cell.setAttribute('role', 'cell');
-			cell.className = name;
-			if (label) {
-				cell.dataset.label = label;
-			}
-			row.cells_[name] = cell;
-			row.append(cell);
-		}
-		for (const [text, dialog] of [['Transfer', openTransfer], ['Hang up', openHangup]]) {
-			const button = document.createElement('button');
-			button.type = 'button';
-			button.textContent = text;
-			button.addEventListener('click', () => dialog(row.channel_));
-			row.cells_.todo.append(button);
-		}
-		return row;
-	}
-
-	// fill writes what has changed.
-	function fill(row, c) {
-		row.channel_ = c;
-		row.began_ = since1970(c);
-		const texts = {
-			server: c.server, channel: c.channel, state: c.state || '', caller: callerOf(c), extension: locationOf(c),
-			link: c.link || (c.others ? `${c.others} others` : ''), time: age(row.began_),
-		};
-		for (const name in texts) {
-			if (row.cells_[name].textContent !== texts[name]) {
-				row.cells_[name].textContent = texts[name];
-			}
-		}
-		for (const button of row.cells_.todo.children) {
-			button.setAttribute('aria-label', `${button.textContent} ${c.channel}${c.server ? ' on ' + c.server : ''}`);
-		}
-	}
-
-	// render makes the table what the channels are. Rows stay the same elements, so
-	// that the focus stays where it is.
+	// render shows the channels as they are now.
 	function render() {
 		const list = ami.channelList();
-		const left = new Set(rows.keys());
-		for (const c of list) {
-			const k = key(c.server, c.uniqueid || c.channel);
-			left.delete(k);
-			if (!rows.has(k)) {
-				rows.set(k, makeRow());
-				$('rows').append(rows.get(k));
-			}
-			fill(rows.get(k), c);
-		}
-		for (const k of left) {
-			const focused = rows.get(k).contains(document.activeElement);
-			rows.get(k).remove();
-			rows.delete(k);
-			if (focused) {
-				$('count').focus();
-			}
+		if (table.render(list, may)) {
+			$('count').focus();
 		}
 		show('count', list.length === 0 ? 'No channels' : list.length === 1 ? '1 channel' : `${list.length} channels`);
 		$('channels').hidden = list.length === 0;
@@ -324,7 +303,7 @@
 		target = c;
 		const dialog = $('transfer'), form = dialog.querySelector('form');
 		form.reset();
-		dialog.querySelector('.name').textContent = c.channel;
+		dialog.querySelector('.name').textContent = placeOf(c);
 		dialog.querySelector('.link').textContent = c.link || '';
 		dialog.querySelector('.check').hidden = !c.link;
 		form.elements.context.value = c.context || 'default';
@@ -333,7 +312,7 @@
 
 	function openHangup(c) {
 		target = c;
-		$('hangup').querySelector('.name').textContent = c.channel + (c.server ? ` on ${c.server}` : '');
+		$('hangup').querySelector('.name').textContent = placeOf(c);
 		$('hangup').showModal();
 	}
 
@@ -375,48 +354,67 @@
 		}
 	});
 
+	// alive reports whether this browser has logged in already.
+	async function alive() {
+		try {
+			const [answer] = await ami.request({ Action: 'Ping' });
+			return answer !== undefined && answer.headers.response !== 'Error';
+		} catch (error) {
+			fail(`No connection to the server (${error.message}).`);
+			return false;
+		}
+	}
+
 	$('login').addEventListener('submit', async (event) => {
 		event.preventDefault();
 		const form = event.target, user = form.elements.username.value, button = form.querySelector('button');
+		const already = () => enter(`Not logged in as ${user}: this browser has logged in as ${userOf(whoNow())} already, in all of its tabs. Log off first.`);
 		button.disabled = true;
 		tell('Logging in.');
-		const msgs = await ask('Log in', { Action: 'Login', Username: user, Secret: form.elements.secret.value });
+		if (await alive()) {
+			already();
+		} else {
+			forget(whoNow());
+			const msgs = await ask('Log in', { Action: 'Login', Username: user, Secret: form.elements.secret.value });
+			if (msgs && /already/i.test(msgs[0].headers.message)) { // Another tab was faster.
+				already();
+			} else if (msgs) {
+				tell('');
+				localStorage.setItem(whoKey, `${Math.random()} ${user}`);
+				enter();
+			}
+		}
 		button.disabled = false;
-		if (msgs) {
-			tell('');
+		if (!$('live').hidden) {
 			form.elements.secret.value = '';
-			sessionStorage.setItem('user', user);
-			enter(user);
 		}
 	});
 
 	$('logoff').addEventListener('click', async () => {
 		if (await ask('Log off', { Action: 'Logoff' })) {
+			forget(who);
 			leave();
 			tell('Logged off.');
 		}
 	});
 
-	$('refresh').addEventListener('click', () => refresh());
-	setInterval(() => {
-		for (const row of rows.values()) {
-			row.cells_.time.textContent = age(row.began_);
+	window.addEventListener('storage', (event) => {
+		if (event.key === whoKey && who !== whoNow()) {
+			changed();
 		}
-	}, 1000);
+	});
+	$('refresh').addEventListener('click', () => refresh());
+	setInterval(() => table.tick(), 1000);
 
 	// A session of before may live still.
 	async function begin() {
 		$('plain').hidden = window.isSecureContext;
-		let alive = false;
-		try {
-			const [answer] = await ami.request({ Action: 'Ping' });
-			alive = answer && answer.headers.response !== 'Error';
-		} catch (error) {
-			fail(`No connection to the server (${error.message}).`);
-		}
-		if (alive) {
-			enter(sessionStorage.getItem('user') || '');
+		const before = whoNow();
+		if (await alive()) {
+			enter();
 		} else {
+			forget(before);
+			who = whoNow();
 			$('login').hidden = false;
 			$('login').elements.username.focus();
 		}

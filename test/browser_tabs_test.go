@@ -1,0 +1,65 @@
+//go:build unix
+
+package test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/amiproxy/amiproxy/test/asterisk"
+)
+
+// TestBrowserTabs: the tabs of a browser are one session. None of them acts as somebody
+// else than it shows.
+func TestBrowserTabs(t *testing.T) {
+	b := startBrowser(t)
+	pbxs := starts(t, asterisk.Options{Major: 22, Name: "twentytwo", Extensions: keep})
+	page := serveLive(t, pbxs...) + "/static/live.html"
+	const loginShown = "document.getElementById('login').checkVisibility() && !document.getElementById('live').checkVisibility()"
+
+	one := b.open(t, page)
+	one.until("the form to log in", loginShown)
+	two := one.tab(page)
+	two.until("the form to log in", loginShown)
+	one.fill("#login", "username", "operator", "secret", "pw")
+	one.says("user", "operator")
+	two.says("error", "logged in as operator")
+	two.fill("#login", "username", "reader", "secret", "wrong")
+	two.says("error", "Not logged in as reader: this browser has logged in as operator already")
+	two.says("user", "operator")
+	one.says("error", "Another page of this login takes the events now")
+	one.fill("#originate", "channel", "Local/100@keep/n", "exten", "200", "context", "away")
+	two.until("the call", row("100@keep", "Up")+" !== undefined && "+row("200@away", "Up")+" !== undefined")
+	one.run(chromedp.Click(chromedp.CSS("#refresh")))
+	one.until("the call", row("200@away", "Up")+" !== undefined")
+
+	two.run(chromedp.Click(chromedp.CSS("#logoff")))
+	one.says("error", "Another tab of this browser has logged off")
+	one.until("the form to log in", loginShown)
+	two.says("notice", "Logged off")
+	two.fill("#login", "username", "reader", "secret", "pw")
+	two.says("notice", "You may not ask")
+	one.says("error", "logged in as reader")
+	one.until("no calls to be shown", loginShown+" && document.querySelectorAll('#rows tr').length === 0")
+	one.shot("tabs-other")
+	one.run(chromedp.Reload())
+	one.says("user", "reader")
+	one.until("a reader's buttons only", visibleButtons+" === 'Log off, Refresh'")
+
+	// A tab that was asleep has not been told.
+	two.run(chromedp.Click(chromedp.CSS("#logoff")))
+	one.says("error", "has logged off")
+	one.fill("#login", "username", "operator", "secret", "pw")
+	one.until("the call", row("200@away", "Up")+" !== undefined")
+	one.eval("localStorage.setItem('amiproxy-login', '1 reader')")
+	one.press("Hang up", "200@away")
+	one.fill("#hangup")
+	one.says("error", "logged in as reader")
+	one.until("the form to log in", loginShown)
+	one.eval("localStorage.removeItem('amiproxy-login')")
+	if channels := one.ask("action=coreshowchannels"); strings.Count(channels, "ChannelStateDesc: Up") != 2 {
+		t.Errorf("a tab acted as another user than it showed: %s", channels)
+	}
+}
