@@ -83,9 +83,9 @@ func TestSecurityEventsAreThoseOfAsterisk(t *testing.T) {
 	for _, major := range []int{16, 22} {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
-			p := asterisk.Start(t, asterisk.Options{Major: major, TLS: true, Users: securityUsers})
-			addr, secure := securityProxy(t, p)
-			direct, through := newWatch(t, p.Addr(), p.TLSAddr()), newWatch(t, addr, secure)
+			p := asterisk.Start(t, asterisk.Options{Major: major, TLS: true, WebEnabled: true, Users: securityUsers})
+			addr, secure, web := securityProxy(t, p)
+			direct, through := newWatch(t, p.Addr(), p.TLSAddr(), p.HTTPAddr()), newWatch(t, addr, secure, web)
 			compared := 0
 			for _, script := range securityScripts {
 				ends := [2]string{p.Addr(), addr}
@@ -101,13 +101,23 @@ func TestSecurityEventsAreThoseOfAsterisk(t *testing.T) {
 				}
 				compared += len(strings.Fields(script.events))
 			}
-			report(t, "security events: Asterisk %s: %d events of %d scripts compared header for header", release(p), compared, len(securityScripts))
+			for _, s := range webSecurityScripts {
+				playWeb(p.HTTPAddr(), s.uri, s.webScenario)
+				want := direct.events(s.events)
+				playWeb(web, s.uri, s.webScenario)
+				got := through.events(s.login + s.events)
+				if s.login == "" && got != want {
+					t.Errorf("%s by %s: %s", s.name, s.uri, firstDifference([]byte(want), []byte(got)))
+				}
+				compared += len(strings.Fields(s.events))
+			}
+			report(t, "security events: Asterisk %s: %d events of %d scripts compared header for header", release(p), compared, len(securityScripts)+len(webSecurityScripts))
 		})
 	}
 }
 
-// securityProxy is a proxy with a listener for TLS too; it returns both addresses.
-func securityProxy(t *testing.T, p *asterisk.PBX) (plain, secure string) {
+// securityProxy is a proxy with listeners for TLS and HTTP too; it returns all addresses.
+func securityProxy(t *testing.T, p *asterisk.PBX) (plain, secure, web string) {
 	t.Helper()
 	cfg, err := config.Loader{}.Parse("amiproxy.conf", fmt.Appendf(nil,
 		"[general]\nauthfailures = 0\ntlsenable = yes\ntlscertfile = %s\n[pbx:pbx]\n%s\nusername = %s\nsecret = %s\n%s",
@@ -125,8 +135,9 @@ func securityProxy(t *testing.T, p *asterisk.PBX) (plain, secure string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { srv.Shutdown(stopLimit) })
-	(&proxied{Server: srv, tb: t}).waitUp()
-	return srv.Addrs()[0].String(), srv.Addrs()[1].String()
+	all := &proxied{Server: srv, tb: t}
+	all.waitUp()
+	return srv.Addrs()[0].String(), srv.Addrs()[1].String(), startWeb(t, all, nil)
 }
 
 // A watch is a client that reads security events, of the PBX or of the proxy.
@@ -137,10 +148,12 @@ type watch struct {
 	ports string // Those that the peer listens on, as the ends of addresses.
 }
 
-func newWatch(t *testing.T, addr, secure string) *watch {
+func newWatch(t *testing.T, addr string, others ...string) *watch {
 	t.Helper()
-	w := &watch{t: t, c: loginAt(t, addr, "watcher"), addr: addr}
-	w.ports = fmt.Sprintf("%s %s", port(addr), port(secure))
+	w := &watch{t: t, c: loginAt(t, addr, "watcher"), addr: addr, ports: port(addr)}
+	for _, other := range others {
+		w.ports += " " + port(other)
+	}
 	w.c.Expect("Event: SuccessfulAuth", "AccountID: watcher") // Its own.
 	loginAt(t, addr, "once")                                  // It is in from here on.
 	w.c.Expect("Event: SuccessfulAuth", "AccountID: once")
