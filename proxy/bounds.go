@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/amiproxy/amiproxy/internal/queue"
@@ -40,7 +41,7 @@ func (s *Session) queueEventLocked(e *event) {
 // stillSeesLocked reports whether an event that was for the session when it came
 // still is.
 func (s *Session) stillSeesLocked(e *event) bool {
-	if !s.sees(e.class) {
+	if !s.sees(e.class) || !e.own && slices.Contains(s.taken, e.source) {
 		return false
 	}
 	a := s.audience.Load()

@@ -51,6 +51,7 @@ type merge struct {
 	slot   *slot
 	action string // in lower case
 	id     string
+	fence  *acl.Fence // that answers are confined to as they come
 
 	mu    sync.Mutex // guards the following
 	parts []mergePart
@@ -65,6 +66,7 @@ type merge struct {
 // mergePart is what one PBX answered to a list action that went to several.
 type mergePart struct {
 	name string // of the PBX
+	pbx  *pbx
 	// answer holds the frames of the answer, ActionID restored and Server
 	// added, in pieces; nil: it could not answer, and failure is the text for that.
 	answer  [][]byte
@@ -74,10 +76,10 @@ type mergePart struct {
 // forwardToAll asks several PBXes for a list and makes one of what they answer
 // within mergetimeout.
 func (s *Session) forwardToAll(policy *acl.Policy, views []mergeView, a *ami.Action, name string, verdict acl.Verdict) {
-	m := &merge{s: s, action: name, id: a.ID()}
+	m := &merge{s: s, action: name, id: a.ID(), fence: policy.Fence()}
 	m.slot = &slot{pbx: severalPBXs, named: a.ID() != "", counted: 2 * int64(a.Size()), merge: m}
 	for _, v := range views {
-		p := mergePart{name: v.Name(), failure: unknownAction(a.Name())}
+		p := mergePart{name: v.Name(), pbx: v.pbx, failure: unknownAction(a.Name())}
 		if !v.booting {
 			p.failure = pbxError(v.Name(), backend.ErrTimeout)
 			m.open++
@@ -161,6 +163,7 @@ func (m *merge) finish() {
 	parts := m.parts
 	m.parts = nil // one that has still to answer keeps m for as long
 	m.mu.Unlock()
+	m.narrow(parts)
 	answer := mergeAnswers(m.action, parts)
 	switch {
 	case answer == nil && m.tooLong:
@@ -170,6 +173,25 @@ func (m *merge) finish() {
 		answer = [][]byte{ami.AppendResponse(nil, "Error", m.id, parts[0].failure)}
 	}
 	m.s.fill(m.slot, answer[0], answer[1:]...)
+}
+
+// narrow takes from the answers what reloads have taken from the user since
+// they came.
+func (m *merge) narrow(parts []mergePart) {
+	m.s.mu.Lock()
+	taken := m.s.taken
+	m.s.mu.Unlock()
+	for i := range parts {
+		p := &parts[i]
+		switch {
+		case p.answer == nil:
+		case slices.Contains(taken, p.pbx.index):
+			p.answer, p.failure = nil, m.s.refusalOf(p.pbx, backend.ErrWithdrawn)
+		case m.s.policy().Fence() != m.fence:
+			a := m.s.confine(p.pbx, m.action, m.id, nil, backend.Answer{Bytes: p.answer[0], More: p.answer[1:]})
+			p.answer = append([][]byte{a.Bytes}, a.More...)
+		}
+	}
 }
 
 // emptyTexts are the errors by which Asterisk says that a list has no items,

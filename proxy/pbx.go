@@ -124,7 +124,7 @@ func (p *pbx) tell(s *Session, frame []byte, unwanted, lost bool) {
 	if lost && s.user.CloseWhenPBXLost && !s.tagged {
 		s.endWith(reasonPBXLost)
 	} else if a := s.audience.Load(); !unwanted && s.sees(ami.ClassNone) && a.passes(frame) {
-		s.putEvent(&event{source: p.index, class: ami.ClassNone, frame: frame, passed: a})
+		s.putEvent(&event{source: p.index, own: true, class: ami.ClassNone, frame: frame, passed: a})
 	}
 }
 

@@ -162,10 +162,18 @@ func (s *Session) narrow(now *snapshot, audiences map[narrowed]*audience) (less 
 	for _, v := range s.saw {
 		lost := slices.Contains(before.PBXs, v.Name()) && !slices.Contains(after.PBXs, v.Name())
 		if lost && now.pbx(v.Name()) == v.pbx { // else it ends, and tells all who see it
+			s.take(v.pbx)
 			v.leave(s)
 		}
 	}
 	return true
+}
+
+// take says that what a PBX has told, and waits, is not for the session any more.
+func (s *Session) take(p *pbx) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = append(s.taken, p.index)
 }
 
 // withdraw keeps back what waits to be sent to a PBX, behind a call that rings

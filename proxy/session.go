@@ -122,6 +122,7 @@ type Session struct {
 	waiting     bool        // the reader waits for an event (WaitEvent)
 	heldLost    int         // events lost behind held
 	events      uint64      // given to the queue, or lost there
+	taken       []int       // PBXes that reloads took from the user, by pbx.index
 	timer       *time.Timer // lets held events go; nil: none was held yet
 }
 

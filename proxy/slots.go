@@ -103,7 +103,8 @@ func (sl *slot) at(pbx int, far func(progress) bool) bool {
 
 // event is an event on its way to a session.
 type event struct {
-	source int // source.index; noPBX: the proxy itself
+	source int  // source.index; noPBX: the proxy itself
+	own    bool // the proxy's word of the source, also for who may not see that any more
 	class  ami.Class
 	frame  []byte
 	passed *audience // which it was let through to
