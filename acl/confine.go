@@ -180,14 +180,30 @@ func (p *Policy) confines(name string) bool {
 	if p.fence == nil {
 		return false
 	}
-	if info, ok := ami.LookupAction(name); ok && (info.Kind == ami.KindSession || info.Name == "ListCommands") {
-		return false // the proxy answers it
+	return !confinable(name) && !p.Names(name)
+}
+
+// Unconfined are the actions that a user with a fence may send though they tell of
+// all of the PBX, or act on it, since a rule names them literally.
+func (p *Policy) Unconfined() (actions []string) {
+	for _, info := range ami.Actions() {
+		// A UserEvent is for the user's tenants, and those who are not confined.
+		if p.fence != nil && !confinable(info.Name) && info.Name != "UserEvent" && p.MayList(info.Name, info.Classes) {
+			actions = append(actions, info.Name)
+		}
 	}
-	bounds, ok := fenced[ami.FoldName(name)]
-	for _, b := range bounds {
-		ok = ok && b.kind != literally
+	return actions
+}
+
+// confinable reports whether an action can be confined to tenants by what it is
+// about, or never reaches a PBX. Others are refused to users with a fence, unless a
+// rule names them literally.
+func confinable(action string) bool {
+	if info, ok := ami.LookupAction(action); ok && ownAction(info) {
+		return true
 	}
-	return !ok && !p.Names(name)
+	bounds, ok := fenced[ami.FoldName(action)]
+	return ok && !slices.ContainsFunc(bounds, func(b bound) bool { return b.kind == literally })
 }
 
 // Lists reports whether the answer to an action is a list of which the items are

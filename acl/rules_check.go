@@ -3,6 +3,7 @@ package acl
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/amiproxy/amiproxy/ami"
 )
@@ -128,6 +129,11 @@ func (r *Rules) checkComplete(add addFinding) {
 			for _, header := range indispensable[info.Name] {
 				if name := ami.FoldName(header); !v.governs(name) && !powerless(info, name) {
 					add(h.ruleLine, true, "no line names %s of %s, without which a PBX refuses it: add allowheader(%s) = %s: *, or patterns", header, info.Name, info.Name, header)
+				}
+			}
+			for _, own := range v.headers {
+				if info.Name == "Originate" && own.header == "channel" && !own.values.all && !strings.Contains(own.values.String(), "/") {
+					add(own.ruleLine, true, "no technology, as in PJSIP/100: a PBX refuses every such Channel")
 				}
 			}
 			if info.Name == "Originate" && !v.governs("context") && !v.governs("application") {

@@ -328,7 +328,8 @@ func TestRulesCheck(t *testing.T) {
 		{[]string{"allowaction = *", "setheader(Hangup) = Cause: 16", "allowheader(Hangup) = cause: *"}, 2, false, "is set, whatever"},
 		{[]string{"allowaction = *", "setheader(Hangup) = Cause: 16", "setheader(HANGUP) = cause: 17"}, 2, false, "set twice"},
 		{[]string{"allowaction = *", "allowheader(Redirect) = Context: x"}, 1, true, "no line names Channel of Redirect"},
-		{[]string{"allowaction = *", "allowheader(Originate) = Channel: x"}, 1, true, "no line names Context or Application"},
+		{[]string{"allowaction = *", "allowheader(Originate) = Channel: x/y"}, 1, true, "no line names Context or Application"},
+		{[]string{"allowaction = *", "allowheader(Originate) = Channel: 1?? | 2??", "allowheader(Originate) = Application: x"}, 1, true, "no technology"},
 	} {
 		r := &Rules{}
 		for i, line := range test.lines {

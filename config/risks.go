@@ -83,15 +83,18 @@ func (l *loading) userRisks(u *userDraft) {
 		where, key := at("deny")
 		l.report.riskf(where, u.section.name, key, "none, and no permit or acl: this user may log in from every address")
 	}
-	var unruled []string
 	policy := acl.New(u.options)
+	if policy.Fence() != nil {
+		l.tenantRisks(u, policy, at)
+	}
+	var unruled []string
 	for _, m := range mighty {
 		classes, err := acl.ParseClasses(m.classes)
 		if err != nil || u.options.Write&classes == 0 {
 			continue
 		}
-		if policy.Fence() != nil && m.action != "MixMonitor" && !policy.Names(m.action) {
-			continue // refused, or confined to the user's tenants; files are nobody's
+		if policy.Fence() != nil && !policy.Names(m.action) {
+			continue // refused, or confined to the user's tenants
 		}
 		var open []string
 		for _, header := range m.headers {
@@ -111,5 +114,34 @@ func (l *loading) userRisks(u *userDraft) {
 	if len(unruled) > 0 {
 		where, key := at("write")
 		l.report.riskf(where, u.section.name, key, "without allowaction and allowheader lines this gives the user nearly all of the PBX, by %s", strings.Join(unruled, ", "))
+	}
+}
+
+// tenantRisks looks at what takes a user out of its fence.
+func (l *loading) tenantRisks(u *userDraft, policy *acl.Policy, at func(key string) (place, string)) {
+	risk := func(key, format string, args ...any) {
+		where, key := at(key)
+		l.report.riskf(where, u.section.name, key, format, args...)
+	}
+	if system, err := acl.ParseClasses("system"); err == nil && u.options.Write&system != 0 {
+		risk("write", "system does away with most of hardening, also for a user with a tenant: leave it out, or deny what needs it")
+	}
+	if u.ProxyAdmin {
+		risk("proxyadmin", "the user's actions on the proxy are about the sessions of all users, whatever their tenant")
+	}
+	for _, action := range policy.Unconfined() {
+		risk(acl.AllowAction, "%s cannot be confined to a tenant: it tells of all of the PBX, or acts on it", action)
+	}
+}
+
+// allIsTheirs tells of a tenant's line that everything matches.
+func (t *tenantDraft) allIsTheirs(l *loading) {
+	for _, line := range t.lines {
+		for item := range strings.SplitSeq(line.from.text, ",") {
+			if trim(item) == "*" {
+				v := line.from
+				l.report.riskf(v.place, v.section, v.key, "any: everything with a %s is this tenant's, whoever else's it is", line.mark)
+			}
+		}
 	}
 }

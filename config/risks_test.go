@@ -40,8 +40,10 @@ func TestRisks(t *testing.T) {
 		{"commands", "", "write = command\nallowaction = Command", []string{"Command may have anything for Command"}},
 		{"commands with a list", "", "write = command\nallowaction = Command\nallowheader(Command) = Command: core show channels", nil},
 		{"all but system, confined to a tenant", "", "write = originate,command,config,agi\ntenant = acme", nil},
-		{"all, confined to a tenant", "", "write = all\ntenant = acme", []string{"nearly all of the PBX, by MixMonitor"}},
-		{"a tenant's, and named", "", "write = command,config\ntenant = acme\nallowaction = *, Command", []string{"Command may have anything for Command"}},
+		{"all, confined to a tenant", "", "write = all\ntenant = acme", []string{"a.conf:9: [crm] write: system does away with most of hardening"}},
+		{"a tenant's, and named", "", "write = command,config\ntenant = acme\nallowaction = *, Command", []string{"[crm] allowaction: Command cannot be confined to a tenant", "Command may have anything for Command"}},
+		{"a tenant's, who may kick all", "", "write = call\ntenant = acme\nproxyadmin = yes", []string{"a.conf:11: [crm] proxyadmin: the user's actions"}},
+		{"a tenant of all", "", "[tenant:all]\ncontext = a, *\ndid = *1", []string{"a.conf:10: [tenant:all] context: any: everything with a context is this tenant's"}},
 		{"all addresses", "bindaddr = 192.168.0.1", "write = call", []string{"a.conf:7: [crm] deny: none, and no permit or acl"}},
 		{"some addresses", "bindaddr = 192.168.0.1", "deny = 0.0.0.0/0\npermit = 192.168.0.0/24", nil},
 		{"a public address", "bindaddr = 198.51.100.1", "deny = 0.0.0.0/0", []string{"a.conf:2: [general] bindaddr: clients may log in from public addresses without TLS"}},
@@ -96,7 +98,7 @@ func TestExposedFiles(t *testing.T) {
 // nothing.
 func TestMisspelledRules(t *testing.T) {
 	text := strings.NewReplacer("%GENERAL", "", "%USER", "allowaction = Orignate, Nosuch, Originate, Getvar\ndenyaction = Unheard, Queue*\n"+
-		"allowheader(Originate) = Contxt: x\nallowheader(Originate) = Application: x\nallowheader(Originate) = Channel: x\nsetheader(Getvar) = Varable: y").Replace(riskless)
+		"allowheader(Originate) = Contxt: x\nallowheader(Originate) = Application: x\nallowheader(Originate) = Channel: x/y\nsetheader(Getvar) = Varable: y").Replace(riskless)
 	c, err := world(nil, nil).Parse("a.conf", []byte(text))
 	if err != nil {
 		t.Fatal(err)

@@ -60,6 +60,7 @@ func (l *loading) loadTenant(s *section) {
 			line.from.errorf("%s", err)
 		}
 	}
+	t.allIsTheirs(l)
 	if len(t.lines) == 0 && !s.broken {
 		l.report.warnf(s.place, s.name, "", "no line says what is the tenant's: its users see nothing")
 	}
