@@ -24,7 +24,8 @@ import (
 const hostileCaller = `'/><script>alert(1)</script><img src=x onerror=alert(1)>`
 
 const liveUsers = "[operator]\nsecret = pw\nread = all\nwrite = all\n" +
-	"[reader]\nsecret = pw\nread = call\nwrite =\n"
+	"[reader]\nsecret = pw\nread = call\nwrite =\n" +
+	"[clerk]\nsecret = pw\nread = call\nwrite = call\nallowaction = *\ndenyaction = Redirect\n"
 
 // TestBrowserAsterisk shows the live page on Asterisk's own web server: what it needs is
 // what Asterisk has.

@@ -25,7 +25,7 @@
 
 	// All tabs of a browser have one cookie, which is one session. Who has logged in, a
 	// random number and the user, is in localStorage for all of them: taken away before
-	// a login, and put there once it was accepted.
+	// a login and a logoff, and put there once a login was accepted.
 	const whoKey = 'amiproxy-login';
 	const whoNow = () => localStorage.getItem(whoKey) || '';
 	const userOf = (text) => text.slice(text.indexOf(' ') + 1) || 'unknown user';
@@ -35,8 +35,8 @@
 	function forget(text) {
 		if (text === whoNow()) {
 			localStorage.removeItem(whoKey);
-			who = '';
 		}
+		who = whoNow();
 	}
 
 	function show(id, text) { $(id).textContent = text; }
@@ -391,10 +391,18 @@
 	});
 
 	$('logoff').addEventListener('click', async () => {
+		if (who !== whoNow()) {
+			changed();
+			return;
+		}
+		const before = who;
+		forget(before);
 		if (await ask('Log off', { Action: 'Logoff' })) {
-			forget(who);
 			leave();
 			tell('Logged off.');
+		} else if (!$('live').hidden) {
+			localStorage.setItem(whoKey, before);
+			who = before;
 		}
 	});
 
