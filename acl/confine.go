@@ -17,6 +17,8 @@ type Grounds interface {
 	Bridge(id string) []string
 	// Thing says which tenants have a thing.
 	Thing(m Mark, name string) []string
+	// Linked reports whether there are channels with an id as their Linkedid.
+	Linked(id string) bool
 	// MayDial reports whether a dial string leads to one of some tenants.
 	MayDial(dial string, tenants []string) bool
 }
@@ -245,7 +247,7 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 	case plainFile:
 		return !strings.ContainsAny(value, "/(,|")
 	case freshID:
-		return !isUniqueid(value)
+		return !isUniqueid(value) && !on.Linked(value)
 	}
 	return setsOwn(value)
 }
@@ -257,7 +259,8 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 // began another's conversation, would be taken for it (channel.c:
 // __ast_channel_alloc_ap asks only for ids that clients choose whether there is
 // such a channel). To that Asterisk 22 takes the beginning of an id for all of it,
-// so that the answer would tell when there are calls.
+// so that the answer would tell when there are calls. Of ids that clients chose
+// [Grounds] tell.
 func isUniqueid(id string) bool {
 	const digits = "0123456789"
 	rest := strings.TrimRight(id, digits)

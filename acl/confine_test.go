@@ -22,6 +22,7 @@ func (grounds) whose(name string) []string {
 func (g grounds) Channel(name string) []string       { return g.whose(name) }
 func (g grounds) Bridge(id string) []string          { return g.whose(id) }
 func (g grounds) Thing(_ Mark, name string) []string { return g.whose(name) }
+func (g grounds) Linked(id string) bool              { return id == "linked" }
 func (g grounds) MayDial(dial string, _ []string) bool {
 	return g.acme.MayDial(dial)
 }
@@ -106,6 +107,8 @@ func TestConfine(t *testing.T) {
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: 17953440", no}, // the beginning of one, to Asterisk 22
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: 1795344096.", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|OtherChannelId: pbx1-1795344096.0", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: linked", no},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: x|OtherChannelId: linked", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: crm-4711.1|OtherChannelId: 6f1c-11e9", ""},
 		{`Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=x(y)=z,__B="c,d",CALLERID(num)=1|Variable: PJSIP_HEADER(add,X-A)=b,CDR(userfield)=7`, ""},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=1|Variable: B=2,SHARED(X,PJSIP/2)=y", no},

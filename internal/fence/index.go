@@ -13,10 +13,6 @@ import (
 // them, such as Cdr, may come later.
 const maxEnded = 16_384
 
-// maxEarly is how many events are kept that overtook the beginning of the
-// channel they are of. OriginateResponse does at times, by moments.
-const maxEarly = 256
-
 // maxShownSize is how large an event may be that is kept, in bytes. Most are below
 // one thousand.
 const maxShownSize = 16 << 10
@@ -45,15 +41,10 @@ type Index struct {
 	early     [maxEarly]early // a ring
 	nextEarly int             // in early
 
-	round uint64  // of gather
-	moves []moved // by the event that is being learned
-}
-
-// early is an event of a channel that is not known yet.
-type early struct {
-	uniqueid string // empty: there is none
-	frame    ami.Frame
-	seen     Set // who has got it
+	round uint64 // of gather
+	// By the event that is being learned.
+	moves    []moved
+	overtook []Introduction // by the events that are early
 }
 
 // channel is a channel that there is.
@@ -210,7 +201,7 @@ func (l *Listing) Add(f ami.Frame) {
 			x.enter(c, x.bridges[string(h.bridges[0])])
 		}
 	}
-	x.moves = nil
+	x.moves, x.overtook = nil, nil
 }
 
 // Done says that the listing is complete.
@@ -270,6 +261,15 @@ func (x *Index) MayDial(dial string, tenants []string) bool {
 	})
 }
 
+// Linked reports whether there are channels that have an id as their Linkedid: a
+// new channel with that for its Uniqueid could be taken for the first of their
+// call.
+func (x *Index) Linked(id string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.linked[id]) > 0
+}
+
 // Len is the number of channels and bridges.
 func (x *Index) Len() (channels, bridges int) {
 	x.mu.RLock()
@@ -289,12 +289,11 @@ func (x *Index) having(m acl.Mark, value string) (s Set) {
 
 // whose are the tenants that see what is in an event, or item.
 func (x *Index) whose(h *facts) (s Set) {
+	if h.failed() {
+		return nil
+	}
 	for _, id := range h.ids[:h.nIDs] {
-		if c := x.channels[string(id)]; c != nil {
-			s = union(s, c.call.seen)
-		} else if ended, ok := x.ended[string(id)]; ok {
-			s = union(s, ended)
-		}
+		s = union(s, x.whoseID(h, id))
 	}
 	for _, id := range h.bridges[:h.nBridges] {
 		if b := x.bridges[string(id)]; b != nil {
@@ -310,6 +309,24 @@ func (x *Index) whose(h *facts) (s Set) {
 		s = union(s, x.having(h.mark, string(h.thing)))
 	}
 	return s
+}
+
+// whoseID are the tenants that see what an event tells of a channel. A Cdr or a
+// CEL may come after the end of the channel, and be of one before that had the
+// same id: it is for who saw both.
+func (x *Index) whoseID(h *facts, id []byte) Set {
+	c := x.channels[string(id)]
+	if c != nil && string(h.event) != "Cdr" && string(h.event) != "CEL" {
+		return c.call.seen
+	}
+	ended, again := x.ended[string(id)]
+	switch {
+	case c == nil:
+		return ended
+	case again:
+		return both(ended, c.call.seen)
+	}
+	return c.call.seen
 }
 
 // parent is the channel of which one was made that bears its name, to carry it

@@ -172,28 +172,6 @@ func TestListing(t *testing.T) {
 	x.expect(t, "", "Newchannel", "Channel: PJSIP/trunk-01", "Context: public", "Uniqueid: 1", "Linkedid: 1")
 }
 
-// An event may overtake the beginning of its channel. Who comes to see that gets
-// the event then, unless he has had it.
-func TestEarly(t *testing.T) {
-	x := newIndex(t)
-	x.expect(t, "", "OriginateResponse", "Uniqueid: 1", "Response: Success")
-	sight, _ := x.Learn(event("OriginateResponse", []string{"Uniqueid: 2"}), []string{"beta"})
-	if fmt.Sprint(sight.Tenants) != "[beta]" {
-		t.Error(sight)
-	}
-	for id, before := range map[string]string{"1": "[]", "2": "[beta]"} {
-		in := x.expect(t, "acme", "Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)...)
-		if len(in) != 1 || string(in[0].Frame.Event()) != "OriginateResponse" || fmt.Sprint(in[0].Before, in[0].Now) != before+" [acme]" {
-			t.Errorf("%s: %q", id, in)
-		}
-		x.expect(t, "acme", "Hangup", channelLines("PJSIP/a-"+id, "acme-in", id, id)...)
-		x.expect(t, "acme", "OriginateResponse", "Uniqueid: "+id)
-		if in := x.expect(t, "acme", "Newchannel", channelLines("PJSIP/a-"+id, "acme-in", id, id)...); len(in) != 0 {
-			t.Errorf("%s again: %q", id, in)
-		}
-	}
-}
-
 func TestThings(t *testing.T) {
 	x := newIndex(t)
 	for _, c := range []struct {
@@ -286,15 +264,4 @@ func BenchmarkLearn(b *testing.B) {
 	for b.Loop() {
 		x.Learn(f, nil)
 	}
-}
-
-// A client may choose the Uniqueid of a channel: with that of one that began a
-// conversation, and is gone, it is no part of that.
-func TestIdAgain(t *testing.T) {
-	x := newIndex(t)
-	x.expect(t, "beta", "Newchannel", channelLines("PJSIP/b-01", "beta-in", "1", "1")...)
-	x.expect(t, "beta", "Newchannel", channelLines("PJSIP/c-01", "public", "2", "1")...)
-	x.expect(t, "beta", "Hangup", channelLines("PJSIP/b-01", "beta-in", "1", "1")...)
-	x.expect(t, "acme", "Newchannel", channelLines("Local/a@acme-in-01;1", "acme-in", "1", "1")...)
-	x.expect(t, "beta", "VarSet", channelLines("PJSIP/c-01", "public", "2", "1")...)
 }

@@ -86,10 +86,8 @@ func (x *Index) Learn(f ami.Frame, causedBy []string) (Sight, []Introduction) {
 	} else {
 		keep = x.learnChannel(l.lesson, &h, f, l.one, l.two)
 	}
-	introductions := x.introduce()
-	if c := x.channels[string(h.uniqueid)]; l.lesson == channelBorn && c != nil {
-		introductions = append(introductions, x.takeEarly(c)...)
-	}
+	introductions := append(x.introduce(), x.overtook...)
+	x.overtook = nil
 	if keep != nil && l.keep > 0 && len(f) <= maxShownSize {
 		keep[l.keep-1] = f
 	}
@@ -112,6 +110,8 @@ func (x *Index) learnChannel(l lesson, h *facts, f ami.Frame, one, two string) *
 	case l == channelEnds:
 		if c != nil {
 			x.hangUp(c)
+		} else if !ended && len(h.uniqueid) > 0 {
+			x.remember(string(h.uniqueid), nil)
 		}
 		return nil
 	case c == nil && ended && string(h.event) != "Newchannel":
@@ -122,6 +122,7 @@ func (x *Index) learnChannel(l lesson, h *facts, f ami.Frame, one, two string) *
 		}
 	case c == nil:
 		return nil
+	case string(h.event) == "CEL": // what a channel began as, not what it is
 	case l == channelRenamed:
 		x.rename(c, ami.FoldName(string(h.newname)))
 	case l == channelQueues:
@@ -138,6 +139,7 @@ func (x *Index) born(h *facts) *channel {
 	if len(h.channel) == 0 || len(h.uniqueid) == 0 || len(x.channels) >= x.limit {
 		return nil
 	}
+	begins := string(h.event) == "Newchannel" || string(h.event) == "CEL" // others tell where it is now
 	c := &channel{name: ami.FoldName(string(h.channel)), uniqueid: string(h.uniqueid), linkedid: string(h.linkedid)}
 	if other := x.names[c.name]; other != nil {
 		x.hangUp(other) // we did not see it end
@@ -145,9 +147,9 @@ func (x *Index) born(h *facts) *channel {
 	switch parent, all := x.parent(c.name), x.linked[c.linkedid]; {
 	case parent != nil:
 		c.call = parent.call
-	case len(all) == 1 && (all[0].call.orphan || c.linkedid != c.uniqueid):
-		// Whose id is the Linkedid began the call, or, if the call has begun already, has
-		// only its id: a client can choose one.
+	case len(all) == 1 && (all[0].call.orphan && !begins || c.linkedid != c.uniqueid):
+		// Whose id is the Linkedid began the call, if it was there before it was listed.
+		// If it begins only now it has only the id: a client can choose one.
 		c.call = all[0].call
 	default: // the first of a call; or of one of several, and who dialled it will tell which
 		c.call = &call{orphan: c.linkedid != c.uniqueid}
@@ -156,14 +158,18 @@ func (x *Index) born(h *facts) *channel {
 	x.channels[c.uniqueid], x.names[c.name] = c, c
 	x.link(c.call, c.linkedid, 1)
 	c.context, c.accountcode = string(h.context), string(h.accountcode)
-	own := union(x.before[c.uniqueid], x.having(acl.ByChannel, markedName(string(h.channel))))
-	own = union(own, x.having(acl.ByContext, c.context))
-	own = union(own, x.having(acl.ByAccountCode, c.accountcode))
-	if (string(h.event) == "Newchannel" || string(h.event) == "CEL") && c.linkedid == c.uniqueid { // others tell where it is now
+	own := union(x.having(acl.ByChannel, markedName(string(h.channel))),
+		union(x.having(acl.ByContext, c.context), x.having(acl.ByAccountCode, c.accountcode)))
+	if begins {
+		delete(x.before, c.uniqueid)
+	}
+	own = union(own, x.before[c.uniqueid])
+	if begins && c.linkedid == c.uniqueid {
 		own = union(own, x.having(acl.ByDID, string(h.exten)))
 	}
 	c.call.own = union(c.call.own, own)
 	x.settle(c.call, false)
+	x.overtook = x.takeEarly(c.uniqueid, c.call.seen)
 	return c
 }
 
@@ -250,7 +256,7 @@ func (x *Index) adopt(k *call, c *channel) {
 
 // hangUp takes a channel out.
 func (x *Index) hangUp(c *channel) {
-	x.remember(c)
+	x.remember(c.uniqueid, c.call.seen)
 	x.link(c.call, c.linkedid, -1)
 	delete(x.channels, c.uniqueid)
 	if x.names[c.name] == c {
@@ -261,39 +267,22 @@ func (x *Index) hangUp(c *channel) {
 	x.leave(c)
 }
 
-// remember keeps for some time who saw a channel that ends.
-func (x *Index) remember(c *channel) {
+// remember keeps for some time who saw a channel that ends. If its id was that of
+// another before, what is still to come of the two cannot be told apart: it is
+// for who saw both.
+func (x *Index) remember(uniqueid string, seen Set) {
+	x.takeEarly(uniqueid, nil)
+	if other, again := x.ended[uniqueid]; again {
+		seen = both(seen, other)
+	}
 	if len(x.endings) < maxEnded {
-		x.endings = append(x.endings, c.uniqueid)
+		x.endings = append(x.endings, uniqueid)
 	} else {
 		delete(x.ended, x.endings[x.oldest])
-		x.endings[x.oldest] = c.uniqueid
+		x.endings[x.oldest] = uniqueid
 		x.oldest = (x.oldest + 1) % maxEnded
 	}
-	x.ended[c.uniqueid] = c.call.seen
-}
-
-// keepEarly keeps an event of a channel that may be still to come.
-func (x *Index) keepEarly(f ami.Frame, h *facts, seen Set) {
-	if len(h.uniqueid) == 0 || len(f) > maxShownSize || x.channels[string(h.uniqueid)] != nil {
-		return
-	}
-	if _, ended := x.ended[string(h.uniqueid)]; ended {
-		return
-	}
-	x.early[x.nextEarly] = early{string(h.uniqueid), f, seen}
-	x.nextEarly = (x.nextEarly + 1) % maxEarly
-}
-
-// takeEarly takes the events that overtook the beginning of a channel.
-func (x *Index) takeEarly(c *channel) (all []Introduction) {
-	for i := range x.early {
-		if e := &x.early[(x.nextEarly+i)%maxEarly]; e.uniqueid == c.uniqueid {
-			all = append(all, Introduction{e.frame, e.seen, c.call.seen})
-			*e = early{}
-		}
-	}
-	return all
+	x.ended[uniqueid] = seen
 }
 
 // introduce makes the events that tell of what has moved: bridges first, then

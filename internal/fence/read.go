@@ -26,12 +26,19 @@ type facts struct {
 	mark     acl.Mark // that thing is one of
 	thing    []byte   // what the event is about besides calls; nil: nothing
 
-	channel, uniqueid, linkedid, context, exten, accountcode []byte
-	newname, technology, creator, bridgeName, eventName      []byte
+	channel, uniqueid, linkedid, context, exten, accountcode      []byte
+	newname, technology, creator, bridgeName, eventName, response []byte
 }
 
 // named reports whether the event is about channels or bridges, known or not.
 func (x *facts) named() bool { return x.nIDs+x.nBridges > 0 }
+
+// failed reports whether the event says that an Originate came to nothing. It has
+// the Uniqueid that the client asked for (manager.c: fast_originate), which can be
+// that of any channel: that it was taken may be why it failed.
+func (x *facts) failed() bool {
+	return string(x.response) == "Failure" && string(x.event) == "OriginateResponse"
+}
 
 // things are the headers by which an event, or an item of a list, names what can
 // be a tenant's and is no call. prefix is what the name lacks.
@@ -170,6 +177,9 @@ func (x *facts) take(name, value []byte) {
 	case len("uniqueid"):
 		if field = pick(name, "uniqueid", &x.uniqueid); field == nil {
 			field = pick(name, "linkedid", &x.linkedid)
+		}
+		if field == nil {
+			field = pick(name, "response", &x.response)
 		}
 		if field == nil && foldIs(name, "bridgeid") && len(value) > 0 && x.nBridges == 0 { // CoreShowChannel, Status
 			x.bridges[0], x.nBridges = value, 1

@@ -18,6 +18,16 @@ func union(a, b Set) Set {
 	return slices.Compact(both)
 }
 
+// both returns what is in each of two sets.
+func both(a, b Set) (s Set) {
+	for _, name := range a {
+		if slices.Contains(b, name) {
+			s = append(s, name)
+		}
+	}
+	return s
+}
+
 // has reports whether all of b is in a.
 func (a Set) has(b Set) bool {
 	for _, name := range b {
