@@ -78,57 +78,67 @@ var (
 	records    = append(channels("Channel"), conference, bound{header: "RecordFile", kind: plainFile})
 )
 
-// fenced are the actions that a user with a fence may send, by their names in
-// lower case, with what they may be about. Others name nothing that is known to
-// be somebody's, and tell or change something.
+// fenced are the actions that a user with a fence may send, with what they may be
+// about. Others name nothing that is known to be somebody's, and tell or change
+// something.
 var fenced = map[string][]bound{
 	// Lists, of which the items are left out that are not within.
-	"bridgelist": noHeaders, "confbridgelist": noHeaders, "confbridgelistrooms": noHeaders, "coreshowchannels": noHeaders,
-	"devicestatelist": noHeaders, "extensionstatelist": noHeaders, "meetmelist": noHeaders, "meetmelistrooms": noHeaders,
-	"mwiget": noHeaders, "parkedcalls": noHeaders, "parkinglots": noHeaders, "pjsipshowaors": noHeaders,
-	"pjsipshowcontacts": noHeaders, "pjsipshowendpoints": noHeaders, "queuestatus": noHeaders, "queuesummary": noHeaders,
-	"bridgeinfo": {{header: "BridgeUniqueid", kind: aBridge}}, "coreshowchannelmap": byChannel,
-	"status": append(channels("Channel"), bound{header: "Variables", kind: readsOwn}),
+	"BridgeList": noHeaders, "ConfbridgeList": noHeaders, "ConfbridgeListRooms": noHeaders, "CoreShowChannels": noHeaders,
+	"DeviceStateList": noHeaders, "ExtensionStateList": noHeaders, "MeetmeList": noHeaders, "MeetmeListRooms": noHeaders,
+	"MWIGet": noHeaders, "ParkedCalls": noHeaders, "Parkinglots": noHeaders, "PJSIPShowAors": noHeaders,
+	"PJSIPShowContacts": noHeaders, "PJSIPShowEndpoints": noHeaders, "QueueStatus": noHeaders, "QueueSummary": noHeaders,
+	"BridgeInfo": {{header: "BridgeUniqueid", kind: aBridge}}, "CoreShowChannelMap": byChannel,
+	"Status": append(channels("Channel"), bound{header: "Variables", kind: readsOwn}),
 
-	"absolutetimeout": byChannel, "cancelatxfer": byChannel, "changemonitor": monitor, "controlplayback": byChannel,
-	"localoptimizeaway": byChannel, "mixmonitormute": byChannel, "monitor": monitor, "muteaudio": byChannel,
-	"pausemonitor": byChannel, "playmf": byChannel, "sendflash": byChannel, "sendtext": byChannel,
-	"setcdruserfield": byChannel, "stopmixmonitor": byChannel, "stopmonitor": byChannel, "unpausemonitor": byChannel,
-	"agi":    append(channels("Channel"), bound{kind: literally}),
-	"atxfer": append(channels("Channel"), toContext), "blindtransfer": append(channels("Channel"), toContext),
-	"bridge":        channels("Channel1", "Channel2"),
-	"bridgedestroy": {{header: "BridgeUniqueid", kind: aBridge}},
-	"bridgekick":    append(channels("Channel"), bound{header: "BridgeUniqueid", kind: aBridge}),
-	"getvar":        append(channels("Channel"), noGlobals, bound{header: "Variable", kind: readsOwn}),
-	"hangup":        hangs, "pjsiphangup": hangs,
+	"AbsoluteTimeout": byChannel, "CancelAtxfer": byChannel, "ChangeMonitor": monitor, "ControlPlayback": byChannel,
+	"LocalOptimizeAway": byChannel, "MixMonitorMute": byChannel, "Monitor": monitor, "MuteAudio": byChannel,
+	"PauseMonitor": byChannel, "PlayMF": byChannel, "SendFlash": byChannel, "SendText": byChannel,
+	"SetCDRUserField": byChannel, "StopMixMonitor": byChannel, "StopMonitor": byChannel, "UnpauseMonitor": byChannel,
+	"AGI":    append(channels("Channel"), bound{kind: literally}),
+	"Atxfer": append(channels("Channel"), toContext), "BlindTransfer": append(channels("Channel"), toContext),
+	"Bridge":        channels("Channel1", "Channel2"),
+	"BridgeDestroy": {{header: "BridgeUniqueid", kind: aBridge}},
+	"BridgeKick":    append(channels("Channel"), bound{header: "BridgeUniqueid", kind: aBridge}),
+	"Getvar":        append(channels("Channel"), noGlobals, bound{header: "Variable", kind: readsOwn}),
+	"Hangup":        hangs, "PJSIPHangup": hangs,
 	// The command is an argument behind the file and the options (app_mixmonitor.c: manager_mixmonitor).
-	"mixmonitor": append(monitor, bound{header: "Options", kind: plainFile}, bound{header: "Command", kind: absent}),
-	"originate": {
+	"MixMonitor": append(monitor, bound{header: "Options", kind: plainFile}, bound{header: "Command", kind: absent}),
+	"Originate": {
 		{header: "Channel", kind: toDial}, toContext, {header: "Account", kind: toThing, mark: ByAccountCode},
 		{header: "Application", kind: absent}, {header: "PreDialGoSub", kind: absent},
 		{header: "Variable", kind: assignsOwn}, {header: "ChannelId", kind: freshID}, {header: "OtherChannelId", kind: freshID},
 	},
 	// It is as if the other end had pressed the key: of a transfer, perhaps.
-	"playdtmf": append(channels("Channel"), bound{header: "Receive", kind: absent}),
-	"park":     append(channels("Channel", "Channel2", "TimeoutChannel", "AnnounceChannel"), bound{"Parkinglot", aThing, ByParkingLot, ""}),
-	"redirect": append(channels("Channel", "ExtraChannel"), toContext,
+	"PlayDTMF": append(channels("Channel"), bound{header: "Receive", kind: absent}),
+	"Park":     append(channels("Channel", "Channel2", "TimeoutChannel", "AnnounceChannel"), bound{"Parkinglot", aThing, ByParkingLot, ""}),
+	"Redirect": append(channels("Channel", "ExtraChannel"), toContext,
 		bound{"ExtraContext", toThing, ByContext, ""}),
-	"setvar": append(channels("Channel"), noGlobals, bound{header: "Variable", kind: writesOwn}),
+	"Setvar": append(channels("Channel"), noGlobals, bound{header: "Variable", kind: writesOwn}),
 
-	"queueadd": {queueIn, {header: "Interface", kind: toDial}, {header: "StateInterface", kind: toDial}}, "queueremove": {queueIn},
+	"QueueAdd": {queueIn, {header: "Interface", kind: toDial}, {header: "StateInterface", kind: toDial}}, "QueueRemove": {queueIn},
 	// What it writes can be read as an entry of another queue: the fields are parted by bars.
-	"queuelog":             {queueIn, {kind: literally}},
-	"queuememberringinuse": member, "queuepause": member, "queuepenalty": member, "queuereset": member,
-	"queuechangeprioritycaller": append(channels("Caller"), queueIn), "queuewithdrawcaller": append(channels("Caller"), queueIn),
+	"QueueLog":             {queueIn, {kind: literally}},
+	"QueueMemberRingInUse": member, "QueuePause": member, "QueuePenalty": member, "QueueReset": member,
+	"QueueChangePriorityCaller": append(channels("Caller"), queueIn), "QueueWithdrawCaller": append(channels("Caller"), queueIn),
 
-	"confbridgekick": moderates, "confbridgelock": moderates, "confbridgemute": moderates, "confbridgesetsinglevideosrc": moderates,
-	"confbridgestartrecord": records, "confbridgestoprecord": moderates, "confbridgeunlock": moderates, "confbridgeunmute": moderates,
-	"meetmemute": {{"Meetme", aThing, ByConference, ""}}, "meetmeunmute": {{"Meetme", aThing, ByConference, ""}},
+	"ConfbridgeKick": moderates, "ConfbridgeLock": moderates, "ConfbridgeMute": moderates, "ConfbridgeSetSingleVideoSrc": moderates,
+	"ConfbridgeStartRecord": records, "ConfbridgeStopRecord": moderates, "ConfbridgeUnlock": moderates, "ConfbridgeUnmute": moderates,
+	"MeetmeMute": {{"Meetme", aThing, ByConference, ""}}, "MeetmeUnmute": {{"Meetme", aThing, ByConference, ""}},
 
-	"extensionstate": {{"Context", aContext, ByContext, ""}},
-	"mailboxcount":   mailbox, "mailboxstatus": mailbox,
-	"mwidelete": {{"Mailbox", toThing, ByMailbox, ""}, {header: "Mailbox", kind: given}}, "mwiupdate": {{"Mailbox", toThing, ByMailbox, ""}},
-	"pjsipqualify": endpoint, "pjsipshowendpoint": endpoint,
+	"ExtensionState": {{"Context", aContext, ByContext, ""}},
+	"MailboxCount":   mailbox, "MailboxStatus": mailbox,
+	"MWIDelete": {{"Mailbox", toThing, ByMailbox, ""}, {header: "Mailbox", kind: given}}, "MWIUpdate": {{"Mailbox", toThing, ByMailbox, ""}},
+	"PJSIPQualify": endpoint, "PJSIPShowEndpoint": endpoint,
+}
+
+// boundsOf are those of the action of a name, whatever its case.
+func boundsOf(action string) ([]bound, bool) {
+	info, ok := ami.LookupAction(action)
+	if !ok {
+		return nil, false
+	}
+	bounds, ok := fenced[info.Name]
+	return bounds, ok
 }
 
 // Confine says whether a user with a fence may send an action to a PBX, after
@@ -142,7 +152,7 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 	if p.fence == nil {
 		return v, nil
 	}
-	bounds, ok := fenced[ami.FoldName(a.Name())]
+	bounds, ok := boundsOf(a.Name())
 	named := p.Names(a.Name())
 	if !ok && !named {
 		return refused("tenant: the action cannot be confined, and no allowaction names it"), nil
@@ -204,7 +214,7 @@ func confinable(action string) bool {
 	if info, ok := ami.LookupAction(action); ok && ownAction(info) {
 		return true
 	}
-	bounds, ok := fenced[ami.FoldName(action)]
+	bounds, ok := boundsOf(action)
 	return ok && !slices.ContainsFunc(bounds, func(b bound) bool { return b.kind == literally })
 }
 
@@ -212,7 +222,7 @@ func confinable(action string) bool {
 // to be judged one by one.
 func (f *Fence) Lists(action string) bool {
 	info, _ := ami.LookupAction(action)
-	_, ok := fenced[ami.FoldName(action)]
+	_, ok := boundsOf(action)
 	return f != nil && ok && (info.Kind == ami.KindList || info.Name == "CoreShowChannelMap")
 }
 

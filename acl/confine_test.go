@@ -226,7 +226,7 @@ func TestNoFence(t *testing.T) {
 // Every action of the table exists, and every bound is of a header.
 func TestFencedTable(t *testing.T) {
 	for name, bounds := range fenced {
-		if info, ok := ami.LookupAction(name); !ok || ami.FoldName(info.Name) != name {
+		if info, ok := ami.LookupAction(name); !ok || info.Name != name {
 			t.Errorf("there is no action %s", name)
 		}
 		for _, b := range bounds {

@@ -121,6 +121,6 @@ func hardenAGI(a *ami.Action, _ Directories) string {
 }
 
 // unquote takes quotes and backslashes away, and makes blanks of tabs.
-func unquote(command string) string {
-	return strings.NewReplacer(`"`, "", `\`, "", "\t", " ").Replace(command)
-}
+func unquote(command string) string { return unquoter.Replace(command) }
+
+var unquoter = strings.NewReplacer(`"`, "", `\`, "", "\t", " ")

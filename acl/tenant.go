@@ -108,7 +108,7 @@ func (t *Tenant) Has(m Mark, value string) bool {
 // to the tenant: a Local channel by its context, any other by a line for channels.
 func (t *Tenant) MayDial(dial string) bool {
 	const local = "local/"
-	if len(dial) < len(local) || ami.FoldName(dial[:len(local)]) != local {
+	if len(dial) < len(local) || !ami.EqualFold(dial[:len(local)], local) {
 		return t.Has(ByChannel, dial)
 	}
 	// core_local.c: local_alloc cuts at the first slash, then at the first @.

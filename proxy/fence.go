@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -154,7 +155,7 @@ func leads(policy *acl.Policy, p *pbx, a *ami.Action) bool {
 		return false
 	}
 	_, headers := policy.Confine(a, p.calls)
-	return slices.ContainsFunc(headers, func(header string) bool { return !bytes.HasPrefix([]byte(a.Get(header)), []byte(nothing)) })
+	return slices.ContainsFunc(headers, func(header string) bool { return !strings.HasPrefix(a.Get(header), nothing) })
 }
 
 // confine takes from the answer to an action what is outside the session's

@@ -26,6 +26,7 @@ type Index struct {
 
 	mu       sync.RWMutex // guards the following
 	tenants  []*acl.Tenant
+	each     []Set               // one of them, by their index
 	channels map[string]*channel // by Uniqueid
 	names    map[string]*channel // by name in lower case
 	linked   map[string][]linked // by Linkedid: the calls that have channels with it
@@ -134,7 +135,10 @@ func (x *Index) SetTenants(tenants []*acl.Tenant) (begins bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	begins = len(x.tenants) == 0 && len(tenants) > 0
-	x.tenants = tenants
+	x.tenants, x.each = tenants, nil
+	for _, t := range tenants {
+		x.each = append(x.each, Set{t.Name()})
+	}
 	if len(tenants) == 0 {
 		x.forget()
 	}
@@ -225,7 +229,7 @@ func (x *Index) Look(f ami.Frame) Sight {
 func (x *Index) Channel(name string) []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	c := x.names[ami.FoldName(name)]
+	c := byName(x, name)
 	if c == nil {
 		c = x.channels[name]
 	}
@@ -277,11 +281,26 @@ func (x *Index) Len() (channels, bridges int) {
 	return len(x.channels), len(x.bridges)
 }
 
+// byName is the channel of a name, whatever its case; nil if there is none.
+func byName[T string | []byte](x *Index, name T) *channel {
+	var buf [128]byte // on the stack, if it is no longer: this is asked of every action
+	if len(name) > len(buf) {
+		return x.names[ami.FoldName(string(name))]
+	}
+	for i := range len(name) {
+		buf[i] = name[i]
+		if 'A' <= name[i] && name[i] <= 'Z' {
+			buf[i] += 'a' - 'A'
+		}
+	}
+	return x.names[string(buf[:len(name)])]
+}
+
 // having are the tenants that a mark tells of.
 func (x *Index) having(m acl.Mark, value string) (s Set) {
-	for _, t := range x.tenants {
+	for i, t := range x.tenants {
 		if t.Has(m, value) {
-			s = union(s, Set{t.Name()})
+			s = union(s, x.each[i])
 		}
 	}
 	return s
@@ -301,7 +320,7 @@ func (x *Index) whose(h *facts) (s Set) {
 		}
 	}
 	if h.nIDs == 0 && len(h.channel) > 0 {
-		if c := x.names[ami.FoldName(string(h.channel))]; c != nil {
+		if c := byName(x, h.channel); c != nil {
 			s = union(s, c.call.seen)
 		}
 	}
