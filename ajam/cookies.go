@@ -32,7 +32,10 @@ func newID() (i id) {
 // session is a session and its cookie.
 type session struct {
 	*proxy.WebSession
-	from netip.Addr // who opened it
+	place *place
+
+	begin sync.Mutex // guards the following, and WebSession until start returns
+	left  bool       // it had to go before it was there
 
 	// Guarded by sessions.mu
 	id     id
@@ -97,20 +100,41 @@ func (t *sessions) open(r *http.Request) (*session, error) {
 // start opens a session that nobody can find.
 func (t *sessions) start(r *http.Request) (*session, error) {
 	from := remote(r)
-	if !t.places.take(from.Addr()) {
+	s := &session{id: newID()}
+	s.place = t.places.take(from.Addr(), func() { s.leave() })
+	if s.place == nil {
 		return nil, errTooMany
 	}
-	s := &session{from: from.Addr(), id: newID()}
 	ws, err := t.srv.OpenWeb(proxy.WebOptions{
 		Remote: from, Local: local(r), TLS: r.TLS != nil,
 		Timeout: t.options.SessionTimeout, Ended: func() { t.remove(s) },
 	})
 	if err != nil {
-		t.places.give(from.Addr())
+		s.place.give()
 		return nil, err
 	}
-	s.WebSession = ws
+	s.enter(ws)
 	return s, nil
+}
+
+// enter makes it the session.
+func (s *session) enter(ws *proxy.WebSession) {
+	s.begin.Lock()
+	defer s.begin.Unlock()
+	s.WebSession = ws
+	if s.left {
+		ws.Close()
+	}
+}
+
+// leave ends the session, also one that is about to begin.
+func (s *session) leave() {
+	s.begin.Lock()
+	defer s.begin.Unlock()
+	s.left = true
+	if s.WebSession != nil {
+		s.Close()
+	}
 }
 
 // remove forgets a session that is over. It may be called with locks of package
@@ -123,7 +147,7 @@ func (t *sessions) remove(s *session) {
 	if t.byDigest[s.digest] == s {
 		delete(t.byDigest, s.digest)
 	}
-	t.places.give(s.from)
+	s.place.give()
 }
 
 // renew gives a session another id. Who logs in must not do so in a session whose id

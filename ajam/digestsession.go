@@ -66,6 +66,7 @@ func (h *Server) runDigest(w http.ResponseWriter, r *http.Request, u *uri, f *fo
 		if s == nil {
 			return
 		}
+		settle(r, s)
 		answer, err := s.Do(r.Context(), f.action())
 		switch {
 		case errors.Is(err, proxy.ErrSessionOver): // it ended as the request came

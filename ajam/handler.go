@@ -139,6 +139,7 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 				return
 			}
 		}
+		settle(r, s)
 		before := s.LoggedIn()
 		answer, err := s.Do(r.Context(), a)
 		switch {
@@ -175,6 +176,7 @@ func (h *Server) refuse(w http.ResponseWriter, err error) {
 
 // answer sends the answer in the format of the URI.
 func (h *Server) answer(w http.ResponseWriter, r *http.Request, u *uri, f *form, s *session, answer *proxy.WebAnswer) {
+	settle(r, s)
 	body := u.format(nil, answer.Frames, f)
 	answer.Count(len(body))
 	header := w.Header()

@@ -1,16 +1,23 @@
 package ajam
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
+	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 )
 
 // places bounds how many of something there are, in all and from one address: one
-// client is not to keep all others out. It is safe for use by many goroutines.
+// client is not to keep all others out. Nor are several that have not logged in: when
+// there is no place left, the address that has most of them gives up the oldest of
+// its own that is not settled. It is safe for use by many goroutines.
 type places struct {
 	// Static
 	limit, each int
@@ -19,12 +26,27 @@ type places struct {
 
 	mu    sync.Mutex // guards the following
 	taken int
-	by    map[netip.Addr]int
+	by    map[netip.Addr]*holder
 	told  time.Time // when the log last told that there was none
 }
 
+// holder is an address and its places.
+type holder struct {
+	n         int
+	unsettled []*place // the oldest first
+}
+
+// place is that of one client. The fields but settled are guarded by places.mu.
+type place struct {
+	of      *places
+	from    netip.Addr
+	leave   func() // makes the client go
+	settled atomic.Bool
+	given   bool
+}
+
 func newPlaces(what string, limit int, log *zap.Logger) *places {
-	return &places{limit: limit, each: (limit + 1) / 2, what: what, log: log, by: make(map[netip.Addr]int)}
+	return &places{limit: limit, each: (limit + 1) / 2, what: what, log: log, by: make(map[netip.Addr]*holder)}
 }
 
 // sessionsEach is how many sessions there may be for each connection. They take little,
@@ -35,31 +57,90 @@ const sessionsEach = 10
 // tellEvery is how often the log tells that there are too many.
 const tellEvery = time.Minute
 
-// take takes a place for an address, if there is one.
-func (p *places) take(a netip.Addr) bool {
+// take takes a place for an address, nil if there is none. leave is called, with
+// nothing locked, if another client gets the place before this one is settled.
+func (p *places) take(a netip.Addr, leave func()) *place {
 	a = network(a)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.taken >= p.limit || p.by[a] >= p.each {
+	h := p.by[a]
+	if h == nil {
+		h = new(holder)
+	}
+	var out *place
+	full := h.n >= p.each
+	if !full && p.taken >= p.limit {
+		out = p.yieldingLocked(h.n)
+		full = out == nil
+	}
+	if full {
+		defer p.mu.Unlock()
 		if now := time.Now(); now.Sub(p.told) >= tellEvery {
 			p.told = now
 			p.log.Warn("too many "+p.what+" over HTTP: some are refused; sessionlimit bounds them, and one address may have half",
-				zap.Stringer("address", a), zap.Int("its", p.by[a]), zap.Int("all", p.taken), zap.Int("limit", p.limit))
+				zap.Stringer("address", a), zap.Int("its", h.n), zap.Int("all", p.taken), zap.Int("limit", p.limit))
 		}
-		return false
+		return nil
 	}
+	if out != nil {
+		out.giveLocked()
+		defer out.leave()
+	}
+	defer p.mu.Unlock()
+	x := &place{of: p, from: a, leave: leave}
 	p.taken++
-	p.by[a]++
-	return true
+	h.n++
+	h.unsettled = append(h.unsettled, x)
+	p.by[a] = h
+	return x
 }
 
-func (p *places) give(a netip.Addr) {
-	a = network(a)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.taken--
-	if p.by[a]--; p.by[a] == 0 {
-		delete(p.by, a)
+// yieldingLocked is the place that one who has n places gets, nil if nobody has to
+// give one up: only who has more than that even afterwards.
+func (p *places) yieldingLocked(n int) (x *place) {
+	most := n + 1
+	for _, h := range p.by {
+		if h.n > most && len(h.unsettled) > 0 {
+			most, x = h.n, h.unsettled[0]
+		}
+	}
+	return x
+}
+
+// settle says that the client has logged in, and keeps the place as long as it stays.
+func (x *place) settle() {
+	if x.settled.Swap(true) {
+		return
+	}
+	x.of.mu.Lock()
+	defer x.of.mu.Unlock()
+	if !x.given {
+		x.of.by[x.from].forget(x)
+	}
+}
+
+// give gives the place back. It may be called more than once.
+func (x *place) give() {
+	x.of.mu.Lock()
+	defer x.of.mu.Unlock()
+	x.giveLocked()
+}
+
+func (x *place) giveLocked() {
+	if x.given {
+		return
+	}
+	x.given = true
+	h := x.of.by[x.from]
+	h.forget(x)
+	x.of.taken--
+	if h.n--; h.n == 0 {
+		delete(x.of.by, x.from)
+	}
+}
+
+func (h *holder) forget(x *place) {
+	if i := slices.Index(h.unsettled, x); i >= 0 {
+		h.unsettled = slices.Delete(h.unsettled, i, i+1)
 	}
 }
 
@@ -86,9 +167,9 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from := addrPort(conn.RemoteAddr()).Addr()
-		if l.places.take(from) {
-			return &placed{Conn: conn, give: sync.OnceFunc(func() { l.places.give(from) })}, nil
+		place := l.places.take(addrPort(conn.RemoteAddr()).Addr(), func() { conn.Close() })
+		if place != nil {
+			return &placed{conn, place}, nil
 		}
 		conn.Close()
 	}
@@ -97,12 +178,38 @@ func (l *limited) Accept() (net.Conn, error) {
 // placed is a connection that has a place.
 type placed struct {
 	net.Conn
-	give func()
+	place *place
 }
 
 func (c *placed) Close() error {
-	defer c.give()
+	defer c.place.give()
 	return c.Conn.Close()
+}
+
+// placeOf is the key of the place in the context of a connection.
+type placeOf struct{}
+
+// withPlace is http.Server.ConnContext.
+func withPlace(ctx context.Context, c net.Conn) context.Context {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	if c, ok := c.(*placed); ok {
+		return context.WithValue(ctx, placeOf{}, c.place)
+	}
+	return ctx
+}
+
+// settle lets the session of a request, and its connection, keep their places if its
+// client has logged in.
+func settle(r *http.Request, s *session) {
+	if !s.LoggedIn() {
+		return
+	}
+	s.place.settle()
+	if x, ok := r.Context().Value(placeOf{}).(*place); ok {
+		x.settle()
+	}
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -102,6 +102,7 @@ func New(o Options, srv *proxy.Server, log *zap.Logger) (*Server, error) {
 		ReadHeaderTimeout: o.SessionInactivity,
 		IdleTimeout:       o.SessionKeepAlive,
 		MaxHeaderBytes:    maxHead,
+		ConnContext:       withPlace,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100},
 	}
 	h.http.ErrorLog, _ = zap.NewStdLogAt(log, zap.DebugLevel) // of the mistakes of clients; the level is one
