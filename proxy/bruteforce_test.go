@@ -166,3 +166,55 @@ func TestBruteForce(t *testing.T) {
 		len(took), retries, took[len(took)/2].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond),
 		before.heap>>20, peak.heap>>20, peak.sys>>20, before.goroutines, peak.goroutines)
 }
+
+// In a flood of clients that do not log in, who has been there before is let in every time:
+// the place that is given up for it is not for another one.
+func TestFloodKeepsOutNobodyKnown(t *testing.T) {
+	w := newWorld(t, setup{users: standardUsers, general: "authlimit = 2"})
+	known := func() string {
+		t.Helper()
+		answer, err := logInFrom("127.0.2.1", w.addr(), "full", "full-secret")
+		if err != nil {
+			return err.Error()
+		}
+		return answer
+	}
+	known()
+	over := make(chan struct{})
+	var flood sync.WaitGroup
+	for i := range 8 {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i+1))}}
+		flood.Go(func() {
+			var last net.Conn
+			for {
+				conn, err := d.Dial("tcp", w.addr())
+				if last != nil {
+					last.Close()
+				}
+				if last = conn; err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case <-over:
+					conn.Close()
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 50 {
+		if answer := known(); !strings.Contains(answer, "Message: Authentication accepted") {
+			for _, e := range w.logs.All() {
+				if r, _ := e.ContextMap()["remote"].(string); strings.HasPrefix(r, "127.0.2.1:") && e.Message != "logged in" && e.ContextMap()["reason"] != "logoff" {
+					t.Log(e.Message, e.ContextMap())
+				}
+			}
+			t.Errorf("got %q", answer)
+			break
+		}
+	}
+	close(over)
+	flood.Wait()
+}

@@ -267,28 +267,32 @@ func (srv *Server) enter(s *Session) (id uint64, err error) {
 	if srv.lockouts.refuses(s.remote.Addr(), srv.general()) {
 		return 0, errLockedOut
 	}
-	id, err = srv.tryEnter(s)
-	if err == errAuthLimit {
-		if other := srv.yielding(s); other != nil {
-			other.abort(reasonAuthLimit)
-			id, err = srv.tryEnter(s)
-		}
+	id, other, err := srv.tryEnter(s)
+	if other != nil {
+		other.abort(reasonAuthLimit)
 	}
 	return id, err
 }
 
-func (srv *Server) tryEnter(s *Session) (id uint64, err error) {
+// tryEnter counts a new client in. In the place of another one that is to go it does
+// so in one step: nobody else gets that place.
+func (srv *Server) tryEnter(s *Session) (id uint64, other *Session, err error) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.closing {
-		return 0, errClosing
+		return 0, nil, errClosing
 	}
-	if len(srv.strangers) >= srv.general().AuthLimit {
-		return 0, errAuthLimit
+	if free := srv.general().AuthLimit - len(srv.strangers); free <= 0 {
+		if other = srv.yieldingLocked(s); other != nil {
+			srv.uncountLocked(other)
+		}
+		if other == nil || free < 0 { // a reload may have set another limit
+			return 0, other, errAuthLimit
+		}
 	}
 	srv.strangers[s] = struct{}{}
 	s.counts = asStranger
-	return srv.addLocked(s), nil
+	return srv.addLocked(s), other, nil
 }
 
 // enterWeb counts in a new client that comes by HTTP. As in Asterisk authlimit
@@ -312,14 +316,12 @@ func (srv *Server) addLocked(s *Session) (id uint64) {
 	return s.id
 }
 
-// yielding is the client that is to give its place to a new one, nil if all have
+// yieldingLocked is the client that is to give its place to a new one, nil if all have
 // the same right to theirs: of the address that stands worst, or of those that
 // stand as badly holds most places, the one that came first. It looks at some of
 // them only, if there are many.
-func (srv *Server) yielding(s *Session) (worst *Session) {
+func (srv *Server) yieldingLocked(s *Session) (worst *Session) {
 	const most = 256
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
 	places := make(map[netip.Addr]int)
 	var some []*Session
 	for other := range srv.strangers { // in any order
@@ -366,6 +368,10 @@ const (
 func (srv *Server) uncount(s *Session) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	srv.uncountLocked(s)
+}
+
+func (srv *Server) uncountLocked(s *Session) {
 	switch s.counts {
 	case asStranger:
 		delete(srv.strangers, s)
