@@ -265,3 +265,21 @@ func BenchmarkLearn(b *testing.B) {
 		x.Learn(f, nil)
 	}
 }
+
+// A CEL of a channel that is parked names all who are parked there.
+func TestPeersOfWhoWaits(t *testing.T) {
+	x := newIndex(t)
+	x.expect(t, "acme", "Newchannel", channelLines("PJSIP/a-01", "acme-in", "1", "1")...)
+	x.expect(t, "acme", "Newchannel", channelLines("PJSIP/a-02", "acme-in", "2", "2")...)
+	x.expect(t, "beta", "Newchannel", channelLines("PJSIP/b-01", "beta-in", "3", "3")...)
+	const waits, talks = `Extra: {"bridge_id":"b","bridge_technology":"holding_bridge"}`, `Extra: {"bridge_id":"b","bridge_technology":"simple_bridge"}`
+	for _, c := range []struct{ want, peer, extra string }{
+		{"acme", "Peer: PJSIP/a-02", waits},
+		{"", "Peer: PJSIP/a-02,PJSIP/b-01", waits},
+		{"acme", "Peer: PJSIP/gone-01", waits},
+		{"acme", "Peer:", waits},
+		{"acme", "Peer: PJSIP/b-01", talks}, // they are, or were, in conversation
+	} {
+		x.expect(t, c.want, "CEL", "EventName: BRIDGE_ENTER", "Channel: PJSIP/a-01", "UniqueID: 1", "LinkedID: 1", c.peer, c.extra)
+	}
+}

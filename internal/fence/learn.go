@@ -1,7 +1,9 @@
 package fence
 
 import (
+	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/amiproxy/amiproxy/acl"
 	"github.com/amiproxy/amiproxy/ami"
@@ -73,6 +75,9 @@ func (x *Index) Learn(f ami.Frame, causedBy []string) (Sight, []Introduction) {
 	l, ok := lessons[string(h.event)]
 	if !ok || string(h.event) == "CEL" && string(h.eventName) != "CHAN_START" {
 		sight := Sight{Tenants: union(x.whose(&h), causedBy), Named: h.named()}
+		if string(h.event) == "CEL" {
+			sight.Tenants = x.whoseWaits(sight.Tenants, f)
+		}
 		x.keepEarly(f, &h, sight.Tenants)
 		return sight, nil
 	}
@@ -297,4 +302,20 @@ func (x *Index) introduce() (all []Introduction) {
 	}
 	x.moves = nil
 	return all
+}
+
+// whoseWaits leaves of those who see a CEL those who may know the others that it
+// names: of a channel that waits in a bridge, as in a parking lot, Peer lists all that
+// wait there (cel.c: bridge_enter_cb).
+func (x *Index) whoseWaits(s Set, f ami.Frame) Set {
+	if extra, _ := f.Get("Extra"); !bytes.Contains(extra, []byte(`"holding_bridge"`)) {
+		return s
+	}
+	peers, _ := f.Get("Peer")
+	for name := range strings.SplitSeq(string(peers), ",") {
+		if c := x.names[ami.FoldName(name)]; c != nil {
+			s = slices.DeleteFunc(slices.Clone(s), func(tenant string) bool { return !slices.Contains(c.call.seen, tenant) })
+		}
+	}
+	return s
 }
