@@ -165,6 +165,7 @@ func testFenceActions(t *testing.T, major int) {
 		t.Errorf("something happened: before\n%s\nafter\n%s", before, after)
 	}
 	fencedLists(t, direct, acme)
+	defer pbx.Kill() // A stop waits for the channels.
 	// What is its own it does with as it likes.
 	for _, c := range []struct{ want, action string }{
 		{"Response: Success", "Setvar|Channel: acme-1-b|Variable: CHANNEL(userfield)|Value: 1"},

@@ -51,6 +51,9 @@ func TestEarlyOfAnother(t *testing.T) {
 		x.expect(t, "", "VarSet", channelLines("PJSIP/b-0"+id, "beta-in", id, id)...)
 	}
 	l.Add(frame(append([]string{"Event: CoreShowChannel"}, channelLines("PJSIP/b-01", "beta-in", "1", "1")...)...))
+	if in := x.expect(t, "beta", "Newstate", channelLines("PJSIP/b-01", "beta-in", "1", "1")...); len(in) > 0 {
+		t.Errorf("introduced with a state: %q", in)
+	}
 	x.expect(t, "beta", "Newexten", channelLines("PJSIP/b-03", "beta-in", "3", "3")...)
 	for _, id := range []string{"1", "2", "3"} {
 		x.Learn(event("Hangup", channelLines("PJSIP/b-0"+id, "beta-in", id, id)), nil)

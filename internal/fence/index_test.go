@@ -74,6 +74,17 @@ func TestRecognised(t *testing.T) {
 	}
 }
 
+// A call becomes a tenant's by an account code that it gets on its way.
+func TestNewAccountCode(t *testing.T) {
+	x := newIndex(t)
+	lines := channelLines("PJSIP/a-01", "public", "1", "1")
+	x.expect(t, "", "Newchannel", lines...)
+	in := x.expect(t, "beta", "NewAccountCode", append(lines, "AccountCode: beta", "OldAccountCode: ")...)
+	if len(in) != 1 || string(in[0].Frame.Event()) != "Newchannel" {
+		t.Errorf("introduced %q", in)
+	}
+}
+
 // A tenant has what it has where it is, and nowhere else.
 func TestOn(t *testing.T) {
 	tenant := acl.NewTenant("Acme", "East")
