@@ -163,8 +163,10 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 		switch b.kind {
 		case readsOwn:
 			inside = value == "" || p.readsOnlyOwn(a.Name(), b.header, value)
+		case writesOwn:
+			inside = value == "" || setsOwn(value, p.chooses(a.Name(), b.header))
 		case assignsOwn:
-			inside = assignsOnlyOwn(a.All(b.header))
+			inside = value == "" || assignsOnlyOwn(a.All(b.header), p.chooses(a.Name(), b.header))
 		}
 		switch {
 		case inside:
@@ -173,8 +175,8 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 		case named && b.kind.lifted():
 		case b.kind == notPattern && !strings.HasPrefix(value, "/"):
 			hide = append(hide, b.header)
-		case b.kind == readsOwn:
-			return refused("tenant: " + b.header + " reads more than its channel, and no allowheader says which variables it may be"), nil
+		case b.kind == readsOwn, b.kind == writesOwn, b.kind == assignsOwn:
+			return refused("tenant: " + b.header + " leads out of the fence, or is of the dialplan and no allowheader says which it may be"), nil
 		default:
 			return refused("tenant: " + b.header + " leads out of the fence"), nil
 		}
@@ -259,7 +261,7 @@ func (f *Fence) inside(b bound, value string, on Grounds) bool {
 	case freshID:
 		return !isUniqueid(value) && !on.Linked(value)
 	}
-	return setsOwn(value)
+	return false
 }
 
 // isUniqueid reports whether an id is of the form that Asterisk itself gives to
@@ -316,12 +318,17 @@ var leadOut = []string{
 // other end changes, as by Setvar (channel.c: ast_channel_connected_line_sub).
 var leadOutFamilies = []string{"CONNECTED_LINE_", "REDIRECTING_"}
 
-// setsOwn reports whether to set a variable does nothing beyond the channel. The
+// setsOwn reports whether to set a variable does nothing beyond the channel. What a
+// plain one does only the writer of the dialplan knows, whose Dial may take its options
+// from it: a line of the rules has to choose, as chosen says that one has. The
 // account code, by which calls are told apart, is not a client's to set. Functions
 // take quotes and backslashes away from their arguments.
-func setsOwn(name string) bool {
+func setsOwn(name string, chosen bool) bool {
 	name = unquote(name)
 	plain := strings.TrimLeft(name, "_")
+	if !chosen && !strings.ContainsAny(name, "()") { // a bracket alone is of a call that a comma parts
+		return false
+	}
 	family := func(start string) bool { return strings.HasPrefix(plain, start) }
 	return onlyFunctions(name, ownWrites) && !slices.Contains(leadOut, plain) && !programVariables[plain] &&
 		!slices.ContainsFunc(leadOutFamilies, family) && !(strings.Contains(name, "(") && containsFold(name, "account"))
@@ -350,11 +357,11 @@ func partsNames(r rune) bool { return r == ',' || r == '|' }
 
 // assignsOnlyOwn is setsOwn of all names in lists of assignments. Any comma or
 // bar may begin a name, or be part of one, by the release (see viewedHeader.judge).
-func assignsOnlyOwn(lists iter.Seq[string]) bool {
+func assignsOnlyOwn(lists iter.Seq[string], chosen bool) bool {
 	for list := range lists {
 		for item := range strings.FieldsFuncSeq(list, partsNames) {
 			name, _, _ := strings.Cut(item, "=")
-			if !setsOwn(strings.TrimLeft(unquote(name), " ")) {
+			if !setsOwn(strings.TrimLeft(unquote(name), " "), chosen) {
 				return false
 			}
 		}

@@ -110,7 +110,8 @@ func TestConfine(t *testing.T) {
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: linked", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: x|OtherChannelId: linked", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|ChannelId: crm-4711.1|OtherChannelId: 6f1c-11e9", ""},
-		{`Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=x(y)=z,__B="c,d",CALLERID(num)=1|Variable: PJSIP_HEADER(add,X-A)=b,CDR(userfield)=7`, ""},
+		{`Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: CALLERID(num)=1|Variable: PJSIP_HEADER(add,X-A)=b,CDR(userfield)=7`, ""},
+		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: CALLERID(num)=1,DIAL_OPTIONS=G(other^1^1)", no}, // the dialplan may go by it
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=1|Variable: B=2,SHARED(X,PJSIP/2)=y", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: QUEUE_MEMBER(q,paused,PJSIP/2)=1", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: GLOBAL(X,CALLERID(num)=1", no},
@@ -124,7 +125,7 @@ func TestConfine(t *testing.T) {
 		{"Setvar|Channel: acme|Variable: _CONNECTED_LINE_SEND_SUB|Value: other,1,1", no},
 		{"Setvar|Channel: acme|Variable: REDIRECTING_CALLEE_SEND_MACRO|Value: other", no},
 		{"Setvar|Channel: acme|Variable: PARKINGLOT|Value: other", no},
-		{"Setvar|Channel: acme|Variable: X_PARKINGLOT|Value: other", ""},
+		{"Setvar|Channel: acme|Variable: X|Value: 1", no},
 		{"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: __GOSUB_RESULT=GOTO:other^1^1", no},
 		{"Originate|Channel: PJSIP/acme-1|Exten: 1", no},
 		{"Monitor|Channel: acme|File: acme", ""},
@@ -197,9 +198,15 @@ func TestConfineNamed(t *testing.T) {
 		}
 	}
 	// A variable that a rule names may be one of the whole PBX: the rule is why it may be read.
-	p = acmePolicy(t, "allowaction = Getvar, Status", "allowheader(Getvar) = Channel: *", "allowheader(Getvar) = Variable: CRM_*", "allowheader(Status) = Variables: *")
+	p = acmePolicy(t, "allowaction = Getvar, Status", "allowheader(Getvar) = Channel: *", "allowheader(Getvar) = Variable: CRM_*", "allowheader(Status) = Variables: *",
+		"allowaction = Originate, Setvar", "allowheader(Originate) = Channel: *", "allowheader(Originate) = Context: *",
+		"allowheader(Originate) = Variable: A|__B|CALLERID(num)|FORWARD_CONTEXT", "allowheader(Setvar) = Channel: *", "allowheader(Setvar) = Variable: ?*")
 	for action, want := range map[string]bool{
-		"Getvar|Channel: acme|Variable: CRM_ID": true, "Status|Variables: X": false, "Status|Variables: CDR(dst)": true,
+		`Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=x(y)=z,__B=c,CALLERID(num)=1|Variable: A=2`: true,
+		"Originate|Channel: PJSIP/acme-1|Context: acme-in|Variable: A=1,FORWARD_CONTEXT=other":                    false,
+		"Setvar|Channel: acme|Variable: X_PARKINGLOT|Value: other":                                                true,
+		"Setvar|Channel: acme|Variable: PARKINGLOT|Value: other":                                                  false,
+		"Getvar|Channel: acme|Variable: CRM_ID":                                                                   true, "Status|Variables: X": false, "Status|Variables: CDR(dst)": true,
 	} {
 		if v, _ := p.Confine(ami.NewAction(strings.Split("Action: "+action, "|")...), grounds{acmeTenant(t)}); v.Allowed() != want {
 			t.Errorf("%s: %+v", action, v)

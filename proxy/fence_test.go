@@ -199,7 +199,7 @@ func TestFenceActions(t *testing.T) {
 		{"No such channel", []string{"Action: Hangup", "Channel: CHANNEL"}},
 		{"No such channel", []string{"Action: Getvar", "Channel: CHANNEL", "Variable: CDR(dst)"}},
 		{"Permission denied", []string{"Action: Getvar", "Channel: CHANNEL", "Variable: X"}},
-		{"No such channel", []string{"Action: Setvar", "Channel: CHANNEL", "Variable: X", "Value: 1"}},
+		{"No such channel", []string{"Action: Setvar", "Channel: CHANNEL", "Variable: CALLERID(num)", "Value: 1"}},
 		{"No such channel", []string{"Action: Status", "Channel: CHANNEL"}},
 		{"Channel does not exist: CHANNEL", []string{"Action: Redirect", "Channel: CHANNEL", "Context: acme-in", "Exten: 1", "Priority: 1"}},
 		{"Permission denied", []string{"Action: Redirect", "Channel: CHANNEL", "Context: beta-in", "Exten: 1", "Priority: 1"}},
@@ -229,7 +229,8 @@ func TestFenceActions(t *testing.T) {
 		want   string
 		action []string
 	}{
-		{"Variable Set", []string{"Action: Setvar", "Channel: " + half + "1", "Variable: X", "Value: 1"}},
+		{"Variable not set", []string{"Action: Setvar", "Channel: " + half + "1", "Variable: CALLERID(num)", "Value: 1"}},
+		{"Permission denied", []string{"Action: Setvar", "Channel: " + half + "1", "Variable: X", "Value: 1"}},
 		{"", []string{"Action: Getvar", "Channel: " + half + "1", "Variable: CHANNEL(state)"}},
 		{"Permission denied", []string{"Action: Getvar", "Channel: " + half + "1", "Variable: IMPORT(" + channels["beta-in"] + ",X)"}},
 		{"Originate successfully queued", []string{"Action: Originate", "Channel: Local/1@acme-in", "Context: acme-in", "Exten: 1", "Priority: 1", "Async: true"}},

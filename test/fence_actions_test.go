@@ -18,7 +18,7 @@ var fenceProbes = [][]string{
 	{"Hangup", "Channel: CHANNEL", "Cause: 16"},
 	{"Getvar", "Channel: CHANNEL", "Variable: CDR(dst)"},
 	{"Getvar", "Channel: CHANNEL", "Variable: CHANNEL(state)"},
-	{"Setvar", "Channel: CHANNEL", "Variable: X", "Value: 1"},
+	{"Setvar", "Channel: CHANNEL", "Variable: CHANNEL(userfield)", "Value: 1"},
 	{"AbsoluteTimeout", "Channel: CHANNEL", "Timeout: 1"},
 	{"Redirect", "Channel: CHANNEL", "Context: acme-in", "Exten: hold", "Priority: 1"},
 	{"Atxfer", "Channel: CHANNEL", "Context: acme-in", "Exten: hold"},
