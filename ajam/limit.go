@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/amiproxy/amiproxy/proxy"
 )
 
 // places bounds how many of something there are, in all and from one address: one
@@ -60,7 +62,7 @@ const tellEvery = time.Minute
 // take takes a place for an address, nil if there is none. leave is called, with
 // nothing locked, if another client gets the place before this one is settled.
 func (p *places) take(a netip.Addr, leave func()) *place {
-	a = network(a)
+	a = proxy.Network(a)
 	p.mu.Lock()
 	h := p.by[a]
 	if h == nil {
@@ -142,17 +144,6 @@ func (h *holder) forget(x *place) {
 	if i := slices.Index(h.unsettled, x); i >= 0 {
 		h.unsettled = slices.Delete(h.unsettled, i, i+1)
 	}
-}
-
-// network is what counts as one address: with IPv6 a network of 64 bits, all of
-// which whoever has one address usually has.
-func network(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		p, _ := a.Prefix(64)
-		return p.Addr()
-	}
-	return a
 }
 
 // limited is a listener that closes what is too much at once, as Asterisk does.

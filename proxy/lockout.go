@@ -64,9 +64,9 @@ func newLockouts() *lockouts {
 	return &lockouts{seed: maphash.MakeSeed(), records: make(map[netip.Addr]*linked.Element)}
 }
 
-// origin is what counts as one address: with IPv6 a network of 64 bits, all of
-// which whoever has one address usually has.
-func origin(a netip.Addr) netip.Addr {
+// Network is what counts as one address where clients are counted by theirs: with IPv6
+// a network of 64 bits, all of which whoever has one address usually has.
+func Network(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		p, _ := a.Prefix(64)
@@ -78,7 +78,7 @@ func origin(a netip.Addr) netip.Addr {
 // findLocked returns the record of an address; nil if there is none and none is to be
 // made.
 func (l *lockouts) findLocked(a netip.Addr, make bool) *record {
-	a = origin(a)
+	a = Network(a)
 	if e := l.records[a]; e != nil {
 		l.recent.MoveToFront(e)
 		return e.Value.(*record)

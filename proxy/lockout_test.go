@@ -213,11 +213,11 @@ func TestOrigin(t *testing.T) {
 		"2001:db8:0:1::1": "2001:db8:0:1::", "2001:db8:0:1:ffff::": "2001:db8:0:1::",
 		"2001:db8:0:2::1": "2001:db8:0:2::", "fe80::1%eth0": "fe80::", "::1": "::",
 	} {
-		if got := origin(netip.MustParseAddr(a)); got.String() != want {
+		if got := Network(netip.MustParseAddr(a)); got.String() != want {
 			t.Errorf("%s is %s", a, got)
 		}
 	}
-	if origin(netip.Addr{}).IsValid() {
+	if Network(netip.Addr{}).IsValid() {
 		t.Error("no address is one")
 	}
 }

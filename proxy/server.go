@@ -330,13 +330,13 @@ func (srv *Server) yieldingLocked(s *Session) (worst *Session) {
 		}
 	}
 	for _, other := range some {
-		places[origin(other.remote.Addr())]++
+		places[Network(other.remote.Addr())]++
 	}
 	standing := func(s *Session) (int, int) {
 		a := s.remote.Addr()
-		return srv.lockouts.standing(a, srv.general()), places[origin(a)]
+		return srv.lockouts.standing(a, srv.general()), places[Network(a)]
 	}
-	places[origin(s.remote.Addr())]++ // the one that it would have
+	places[Network(s.remote.Addr())]++ // the one that it would have
 	bad, held := standing(s)
 	for _, other := range some {
 		b, h := standing(other)
