@@ -114,17 +114,28 @@ func (srv *Server) OpenWeb(o WebOptions) (*WebSession, error) {
 	}
 	s := newSession(srv, w, by, o.Remote)
 	w.s = s
-	id, err := srv.enterWeb(s)
+	// As soon as it is counted in, a shutdown may end it: that waits for all of this.
+	w.handling.Lock()
+	defer w.handling.Unlock()
+	id, err := w.enter()
 	if err != nil {
 		return nil, err
 	}
 	s.log = srv.log.With(zap.Uint64("session", id), zap.Stringer("remote", o.Remote), zap.String("transport", "HTTP"))
 	s.log.Debug("client connected")
+	return w, nil
+}
+
+// enter counts the session in, and has its time run. Who finds it by then waits for
+// WebSession.mu, and nobody did before, so that it may be held here.
+func (w *WebSession) enter() (id uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.expires = time.Now().Add(w.life())
-	w.timer = time.AfterFunc(w.life(), w.expire)
-	return w, nil
+	if id, err = w.s.srv.enterWeb(w.s); err == nil {
+		w.expires = time.Now().Add(w.life())
+		w.timer = time.AfterFunc(w.life(), w.expire)
+	}
+	return id, err
 }
 
 // Do runs one action to its answer. It fails with ErrSessionOver or ErrSessionCut,

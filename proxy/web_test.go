@@ -346,6 +346,27 @@ func TestWebEnds(t *testing.T) {
 	}
 }
 
+// A session that is opened as the server shuts down ends with it, or is not opened.
+func TestWebOpensAtShutdown(t *testing.T) {
+	for range 100 {
+		srv := pipeServer(t, "", standardUsers)
+		var opening sync.WaitGroup
+		for range 20 {
+			opening.Go(func() {
+				ended := make(chan struct{})
+				_, err := srv.OpenWeb(WebOptions{Remote: somewhere, Timeout: time.Minute, Ended: func() { close(ended) }})
+				if err == nil {
+					<-ended
+				} else if !errors.Is(err, errClosing) {
+					t.Error(err)
+				}
+			})
+		}
+		srv.Shutdown(time.Minute)
+		opening.Wait()
+	}
+}
+
 // Rights that a reload takes are gone at once, also for what is kept.
 func TestWebReload(t *testing.T) {
 	w := newWorld(t, setup{users: "[u]\nsecret = u-secret\nread = call,agent\nwrite = call\n"})
