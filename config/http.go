@@ -21,7 +21,8 @@ type HTTP struct {
 	// SessionTimeout is how long a session without requests lives: the
 	// httptimeout of [general].
 	SessionTimeout time.Duration
-	// SessionLimit is how many connections there may be, and how many sessions.
+	// SessionLimit is how many connections there may be; of sessions there may be ten
+	// times as many. One address may have half of each.
 	SessionLimit int
 	// SessionInactivity is how long a connection may be silent, and
 	// SessionKeepAlive how long between two requests; 0: no next request.
@@ -31,7 +32,7 @@ type HTTP struct {
 	// page.
 	EnableStatic bool
 	Static       string
-	// Origins are the web origins that may read answers.
+	// Origins are the web origins whose pages may send requests and read answers.
 	Origins []string
 }
 
@@ -40,6 +41,7 @@ type httpDraft struct {
 	HTTP
 	listen listener
 	static path
+	given  values
 }
 
 // httpKeys are the keys of [http]. http.conf's times are in milliseconds.
@@ -101,10 +103,10 @@ func (l *loading) loadHTTP(s *section) {
 		listen: listener{addr: loopback, port: 8088},
 	}
 	h := &l.http
-	var given values
 	if s != nil {
-		given = apply(l, s, true, httpKeys, h)
+		h.given = apply(l, s, true, httpKeys, h)
 	}
+	given := h.given
 	switch v, ok := given["enabled"]; {
 	case !ok:
 		h.Enabled = l.general.webEnabled

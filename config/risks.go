@@ -11,7 +11,7 @@ import (
 // risks tells of what is allowed and gives more away than most mean to.
 func (l *loading) risks(sections []*section) {
 	l.exposedFiles(sections)
-	l.plainListener()
+	l.plainListeners()
 	for _, u := range l.users {
 		l.userRisks(u)
 	}
@@ -29,19 +29,28 @@ func (l *loading) exposedFiles(sections []*section) {
 			}
 		}
 	}
-	if v := l.general.listen.key.from; v != nil && slices.Contains(l.loader.exposed, l.general.listen.key.name) {
-		l.report.riskf(v.place, v.section, v.key, "everybody may read %s: chmod o= it", v.shown())
+	for _, n := range []*listener{&l.general.listen, &l.http.listen} {
+		key := n.key
+		if key.from == nil { // it is with the certificate
+			key = n.cert
+		}
+		if v := key.from; v != nil && n.tls && slices.Contains(l.loader.exposed, key.name) {
+			l.report.riskf(v.place, v.section, v.key, "everybody may read %s: chmod o= it", v.shown())
+		}
 	}
 }
 
-// plainListener looks whether clients from elsewhere may send secrets in clear
+// plainListeners looks whether clients from elsewhere may send secrets in clear
 // text. (To listen on all addresses without TLS is a warning of its own.)
-func (l *loading) plainListener() {
-	g := &l.general
-	addr := g.BindAddr.Addr()
-	if v := g.given["bindaddr"]; g.Enabled && v != nil && isPublic(addr) && (g.TLSEnable || !addr.IsUnspecified()) {
-		l.report.riskf(v.place, v.section, v.key, "clients may log in from public addresses without TLS: secrets and events go over the network in clear text (enabled = no leaves TLS only)")
+func (l *loading) plainListeners() {
+	look := func(n *listener, on bool, v *value, only string) {
+		if on && v != nil && isPublic(n.addr) && (n.tls || !n.addr.IsUnspecified()) {
+			l.report.riskf(v.place, v.section, v.key, "clients may log in from public addresses without TLS: secrets and events go over the network in clear text (%s TLS only)", only)
+		}
 	}
+	g, h := &l.general, &l.http
+	look(&g.listen, g.Enabled, g.given["bindaddr"], "enabled = no leaves")
+	look(&h.listen, h.Enabled, h.given["bindaddr"], "bindaddr = 127.0.0.1 with a tlsbindaddr leaves them")
 }
 
 func isPublic(addr netip.Addr) bool {
@@ -50,8 +59,9 @@ func isPublic(addr netip.Addr) bool {
 
 // fromElsewhere reports whether clients of other machines can connect.
 func (l *loading) fromElsewhere() bool {
-	g := &l.general
-	return g.Enabled && !g.BindAddr.Addr().IsLoopback() || g.TLSEnable && !g.TLSBindAddr.Addr().IsLoopback()
+	g, h := &l.general, &l.http
+	return g.Enabled && !g.BindAddr.Addr().IsLoopback() || g.TLSEnable && !g.TLSBindAddr.Addr().IsLoopback() ||
+		h.Enabled && (!h.BindAddr.Addr().IsLoopback() || h.TLSEnable && !h.TLSBindAddr.Addr().IsLoopback())
 }
 
 // mighty are the actions that come close to a shell on the PBX, or give its

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,9 @@ context = acme
 
 func TestRisks(t *testing.T) {
 	const pinned = "allowheader(Originate) = Channel: PJSIP/1??\nallowheader(Originate) = Context: from-crm\nallowheader(Originate) = Exten: *\nallowheader(Originate) = Priority: 1\n"
+	files := maps.Clone(testFiles())
+	files["public.pem"] = files["both.pem"]
+	files["public-key.pem"] = files["key.pem"]
 	for _, test := range []struct {
 		name, general, user string
 		want                []string // parts of the risks, one each
@@ -48,10 +52,17 @@ func TestRisks(t *testing.T) {
 		{"some addresses", "bindaddr = 192.168.0.1", "deny = 0.0.0.0/0\npermit = 192.168.0.0/24", nil},
 		{"a public address", "bindaddr = 198.51.100.1", "deny = 0.0.0.0/0", []string{"a.conf:2: [general] bindaddr: clients may log in from public addresses without TLS"}},
 		{"a public address that is off", "bindaddr = 198.51.100.1\nenabled = no", "", nil},
+		{"HTTP on all addresses", "webenabled = yes\n[http]\nbindaddr = 192.168.0.1", "write = call", []string{"a.conf:9: [crm] deny: none, and no permit or acl"}},
+		{"HTTPS on all addresses", "webenabled = yes\n[http]\ntlsenable = yes\ntlsbindaddr = 192.168.0.1\ntlscertfile = /both.pem", "write = call", []string{"a.conf:11: [crm] deny: none, and no permit or acl"}},
+		{"HTTP on a public address", "webenabled = yes\n[http]\nbindaddr = 198.51.100.1", "deny = 0.0.0.0/0", []string{"a.conf:4: [http] bindaddr: clients may log in from public addresses without TLS"}},
+		{"HTTP beside HTTPS", "webenabled = yes\n[http]\nbindaddr = 0.0.0.0\ntlsenable = yes\ntlscertfile = /both.pem", "deny = 0.0.0.0/0", []string{"a.conf:4: [http] bindaddr: clients may log in from public addresses without TLS"}},
+		{"HTTP on a public address that is off", "[http]\nbindaddr = 198.51.100.1", "", nil},
+		{"a key that everybody may read", "tlsenable = yes\ntlscertfile = /cert.pem\ntlsprivatekey = /public-key.pem", "", []string{"a.conf:4: [general] tlsprivatekey: everybody may read \"/public-key.pem\""}},
+		{"a key of HTTP with its certificate", "webenabled = yes\n[http]\ntlsenable = yes\ntlscertfile = /public.pem", "", []string{"a.conf:5: [http] tlscertfile: everybody may read \"/public.pem\""}},
 		{"all addresses, told already", "bindaddr = 0.0.0.0", "deny = 0.0.0.0/0", nil},
 	} {
 		text := strings.NewReplacer("%GENERAL", test.general, "%USER", test.user).Replace(riskless)
-		c, err := world(nil, nil).Parse("a.conf", []byte(text))
+		c, err := world(files, nil).Parse("a.conf", []byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue
