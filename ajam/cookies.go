@@ -13,13 +13,17 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/proxy"
 )
 
 // cookieName is that of Asterisk.
 const cookieName = "mansession_id"
 
-var errTooMany = errors.New("ajam: too many sessions")
+var (
+	errTooMany = errors.New("ajam: too many sessions")
+	errRenewed = errors.New("ajam: the cookie is from before a login")
+)
 
 // id names a session to its client. Who knows it has the session.
 type id [16]byte
@@ -33,6 +37,10 @@ func newID() (i id) {
 type session struct {
 	*proxy.WebSession
 	place *place
+
+	// stranger is held while an action runs of a client that has not logged in: no other
+	// request is to get in by the same id together with it.
+	stranger sync.Mutex
 
 	begin sync.Mutex // guards the following, and WebSession until start returns
 	left  bool       // it had to go before it was there
@@ -80,7 +88,12 @@ func (t *sessions) of(r *http.Request) *session {
 // loggedIn reports whether a request is of a session that has logged in.
 func (t *sessions) loggedIn(r *http.Request) bool {
 	s := t.of(r)
-	return s != nil && s.LoggedIn()
+	if s == nil {
+		return false
+	}
+	s.stranger.Lock()
+	defer s.stranger.Unlock()
+	return t.check(r, s) == nil && s.LoggedIn()
 }
 
 // open opens a session for who sent a request, with a cookie.
@@ -150,8 +163,46 @@ func (t *sessions) remove(s *session) {
 	s.place.give()
 }
 
-// renew gives a session another id. Who logs in must not do so in a session whose id
-// somebody else has given him.
+// do runs an action in the session of a request; fresh says that nobody else knows it.
+// A login gives it another id: who logs in must not do so in a session whose id
+// somebody else has given him. It fails with errRenewed for requests that came by the
+// one before and waited for the login, and as [proxy.WebSession.Do].
+func (t *sessions) do(r *http.Request, s *session, fresh bool, a *ami.Action) (*proxy.WebAnswer, error) {
+	if fresh {
+		return s.Do(r.Context(), a)
+	}
+	s.stranger.Lock()
+	if err := t.check(r, s); err != nil {
+		s.stranger.Unlock()
+		return nil, err
+	}
+	if s.LoggedIn() {
+		s.stranger.Unlock()
+		return s.Do(r.Context(), a)
+	}
+	defer s.stranger.Unlock()
+	answer, err := s.Do(r.Context(), a)
+	if s.LoggedIn() {
+		t.renew(s)
+	}
+	return answer, err
+}
+
+// check says whether a session still is that of the request.
+func (t *sessions) check(r *http.Request, s *session) error {
+	i, _ := cookie(r)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case s.over:
+		return proxy.ErrSessionOver
+	case s.id != i:
+		return errRenewed
+	}
+	return nil
+}
+
+// renew gives a session another id.
 func (t *sessions) renew(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/amiproxy/amiproxy/ami"
 	"github.com/amiproxy/amiproxy/proxy"
 )
 
@@ -35,7 +34,7 @@ var (
 
 // ServeHTTP serves one request.
 func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+	h.giveTime(w)
 	w.Header()["Server"] = headerServer
 	w.Header()["X-Content-Type-Options"] = headerNoSniff
 	u := h.find(r.URL.EscapedPath()) // as it came: Asterisk decodes no path
@@ -56,6 +55,12 @@ func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.run(w, r, u, f)
 		}
 	}
+}
+
+// giveTime gives the client time to take what is sent next: an action may have taken
+// longer than the client may.
+func (h *Server) giveTime(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
 }
 
 // checkHead answers a request with a head beyond the limits.
@@ -140,8 +145,7 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 			}
 		}
 		settle(r, s)
-		before := s.LoggedIn()
-		answer, err := s.Do(r.Context(), a)
+		answer, err := h.sessions.do(r, s, fresh, a)
 		switch {
 		case errors.Is(err, proxy.ErrSessionOver) && !fresh:
 			s, fresh = nil, true // it ended as the request came
@@ -151,9 +155,6 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 			return
 		}
 		defer answer.Close()
-		if !fresh && !before && s.LoggedIn() && ami.FoldName(a.Name()) == "login" {
-			h.sessions.renew(s)
-		}
 		h.sessions.setCookie(w, r, s)
 		w.Header()["Pragma"] = headerPragma
 		h.answer(w, r, u, f, s, answer)
@@ -163,6 +164,7 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 
 // refuse answers a request that no session could take.
 func (h *Server) refuse(w http.ResponseWriter, err error) {
+	h.giveTime(w)
 	switch {
 	case errors.Is(err, errTooMany):
 		writeError(w, http.StatusServiceUnavailable, "Service Unavailable", "Too many sessions")
@@ -183,18 +185,18 @@ func (h *Server) answer(w http.ResponseWriter, r *http.Request, u *uri, f *form,
 	header["Cache-Control"] = headerNoCache
 	header["Content-Type"] = u.contentType
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h.giveTime(w)
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return
 	}
-	control := http.NewResponseController(w)
 	for len(body) > 0 {
 		select {
 		case <-s.Cut():
 			panic(http.ErrAbortHandler)
 		default:
 		}
-		control.SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+		h.giveTime(w)
 		n, err := w.Write(body[:min(len(body), writeSize)])
 		answer.Sent(n)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,6 +165,41 @@ func TestFixation(t *testing.T) {
 		if got := attacker.raw("action", "getvar", "variable", "x"); got != denied {
 			t.Errorf("%s: the attacker got %q", name, got)
 		}
+	}
+}
+
+// Nor is it anybody's who waits for that login.
+func TestFixationBesideALogin(t *testing.T) {
+	w := newWorld(t, "[full]\nsecret = $2a$10$.Pf/YbsRPXUadn0gUeQ9k.SiyOuw59T0Llb3AY1A/wfQjOQW/463a\nread = all\nwrite = all\n", nil) // takes its time
+	attacker := w.browser()
+	attacker.raw("action", "ping")
+	planted := attacker.cookie
+	victim := w.browser()
+	victim.cookie = planted
+	in := make(chan struct{})
+	var attempts sync.WaitGroup
+	for range 8 {
+		attempts.Go(func() {
+			for {
+				c := w.browser()
+				c.cookie = planted
+				got := c.send("GET", "/rawman?action=ping", "")
+				if got.StatusCode == http.StatusOK && got.body != denied {
+					t.Errorf("the attacker got %q", got.body)
+				}
+				select {
+				case <-in:
+					return
+				default:
+				}
+			}
+		})
+	}
+	victim.login("full")
+	close(in)
+	attempts.Wait()
+	if got := victim.raw("action", "ping"); got == denied {
+		t.Error("the session is gone")
 	}
 }
 
@@ -358,6 +394,31 @@ func TestWaitEvent(t *testing.T) {
 			}
 			return
 		default:
+		}
+	}
+}
+
+// A WaitEvent may take longer than a client may that takes nothing, also one whose
+// answer has no body.
+func TestWaitEventWithoutBody(t *testing.T) {
+	const inactivity = 100 * time.Millisecond
+	for _, method := range []string{"GET", "HEAD"} {
+		w := newWorld(t, standardUsers, func(o *Options) { o.SessionInactivity = inactivity })
+		b := w.browser().login("full")
+		c := w.browser() // on a connection of its own: net/http would send it again on another one
+		c.cookie = b.cookie
+		older := make(chan reply)
+		go func() { older <- c.send(method, "/rawman?action=waitevent", "") }()
+		time.Sleep(2 * inactivity)
+		for r := (reply{}); r.Response == nil; {
+			b.raw("action", "waitevent", "timeout", "0") // in its place, or before it
+			select {
+			case r = <-older:
+				if r.StatusCode != http.StatusOK || r.body != "" {
+					t.Errorf("%s: %d %q", method, r.StatusCode, r.body)
+				}
+			default:
+			}
 		}
 	}
 }
