@@ -55,6 +55,23 @@ func (n *listener) finish(l *loading, s *section, given values, tlsPort int, ena
 	}
 }
 
+// listensOn are the addresses at which clients can connect, by AMI and by HTTP.
+func (l *loading) listensOn() (all []netip.Addr) {
+	g, h := &l.general, &l.http
+	for _, on := range []struct {
+		yes bool
+		at  netip.AddrPort
+	}{
+		{g.Enabled, g.BindAddr}, {g.TLSEnable, g.TLSBindAddr},
+		{h.Enabled, h.BindAddr}, {h.Enabled && h.TLSEnable, h.TLSBindAddr},
+	} {
+		if on.yes {
+			all = append(all, on.at.Addr())
+		}
+	}
+	return all
+}
+
 func (n *listener) checkCertificate(l *loading, s *section, given values) {
 	if given["tlscertfile"] == nil {
 		l.report.errorf(given["tlsenable"].place, s.name, "tlscertfile", "missing: tlsenable = yes needs it")

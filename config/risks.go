@@ -59,9 +59,7 @@ func isPublic(addr netip.Addr) bool {
 
 // fromElsewhere reports whether clients of other machines can connect.
 func (l *loading) fromElsewhere() bool {
-	g, h := &l.general, &l.http
-	return g.Enabled && !g.BindAddr.Addr().IsLoopback() || g.TLSEnable && !g.TLSBindAddr.Addr().IsLoopback() ||
-		h.Enabled && (!h.BindAddr.Addr().IsLoopback() || h.TLSEnable && !h.TLSBindAddr.Addr().IsLoopback())
+	return slices.ContainsFunc(l.listensOn(), func(a netip.Addr) bool { return !a.IsLoopback() })
 }
 
 // mighty are the actions that come close to a shell on the PBX, or give its

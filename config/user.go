@@ -229,10 +229,7 @@ func (l *loading) userACLs(s *section, u *userDraft, given values) {
 }
 
 // ipv6 reports whether clients may come from IPv6 addresses.
-func (l *loading) ipv6() bool {
-	g := &l.general
-	return g.BindAddr.Addr().Is6() || g.TLSEnable && g.TLSBindAddr.Addr().Is6()
-}
+func (l *loading) ipv6() bool { return slices.ContainsFunc(l.listensOn(), netip.Addr.Is6) }
 
 func allows(lists []*acl.List, addr string) bool {
 	for _, a := range lists {
