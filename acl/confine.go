@@ -154,8 +154,9 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 	}
 	bounds, ok := boundsOf(a.Name())
 	named := p.Names(a.Name())
+	const unconfined = "tenant: the action cannot be confined, and no allowaction names it"
 	if !ok && !named {
-		return refused("tenant: the action cannot be confined, and no allowaction names it"), nil
+		return refused(unconfined), nil
 	}
 	for _, b := range bounds {
 		value := a.Get(b.header)
@@ -177,6 +178,10 @@ func (p *Policy) Confine(a *ami.Action, on Grounds) (v Verdict, hide []string) {
 			hide = append(hide, b.header)
 		case b.kind == readsOwn, b.kind == writesOwn, b.kind == assignsOwn:
 			return refused("tenant: " + b.header + " leads out of the fence, or is of the dialplan and no allowheader says which it may be"), nil
+		case b.kind == literally:
+			return refused(unconfined), nil
+		case value == "":
+			return refused("tenant: without " + b.header + " it is about more than the fence"), nil
 		default:
 			return refused("tenant: " + b.header + " leads out of the fence"), nil
 		}

@@ -51,6 +51,23 @@ func acmePolicy(t testing.TB, rules ...string) *Policy {
 	return New(o)
 }
 
+// The reason says what to do about it: it is all that explain and the audit log tell.
+func TestConfineReasons(t *testing.T) {
+	for action, want := range map[string]string{
+		"CoreStatus":                       "tenant: the action cannot be confined, and no allowaction names it",
+		"QueueLog|Queue: acme":             "tenant: the action cannot be confined, and no allowaction names it",
+		"QueuePause|Paused: 1":             "tenant: without Queue it is about more than the fence",
+		"Atxfer|Channel: acme":             "tenant: without Context it is about more than the fence",
+		"Redirect|Context: beta":           "tenant: Context leads out of the fence",
+		"Setvar|Channel: acme|Variable: X": "tenant: Variable leads out of the fence, or is of the dialplan and no allowheader says which it may be",
+	} {
+		v, _ := acmePolicy(t).Confine(ami.NewAction(strings.Split("Action: "+action, "|")...), grounds{acmeTenant(t)})
+		if v.Reason != want {
+			t.Errorf("%s: %q", action, v.Reason)
+		}
+	}
+}
+
 func TestConfine(t *testing.T) {
 	const no = "refused"
 	for _, c := range []struct{ action, want string }{
