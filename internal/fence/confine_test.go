@@ -20,7 +20,7 @@ func confined(tb testing.TB) (*acl.Policy, *Index, map[string]*ami.Action) {
 	actions := map[string]*ami.Action{}
 	for _, lines := range [][]string{
 		{"Originate", "Channel: Local/100@acme-in", "Context: acme-in", "Exten: 0123456789", "Priority: 1", "Timeout: 30000",
-			"Async: true", "ChannelId: crm-4711", "Variable: CRM_CALL=1234,CRM_AGENT=100"},
+			"Async: true", "ChannelId: crm-4711", "Variable: CALLERID(name)=Acme,CDR(userfield)=4711"},
 		{"Redirect", channel, "Context: acme-in", "Exten: 100", "Priority: 1"},
 		{"QueueAdd", "Queue: acme-q", "Interface: Local/100@acme-in", "Penalty: 1"},
 		{"Getvar", channel, "Variable: CHANNEL(state)"},
