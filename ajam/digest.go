@@ -73,10 +73,10 @@ func newDigests(realm string) *digests {
 }
 
 // authenticate says what a client has shown, and which session is its. check reports
-// whether what a client offers shows that it knows the user's secret; it is not asked
-// about requests that are not good anyway. If the request shows nothing, it is
+// whether what a client offers shows that it knows the user's secret, or that the request
+// was answered by itself; it is not asked about requests that are not good anyway. If the request shows nothing, it is
 // answered, by a challenge mostly, and ok is false.
-func (d *digests) authenticate(w http.ResponseWriter, r *http.Request, check func(user string, o offer) bool) (c *credentials, s digestSession, ok bool) {
+func (d *digests) authenticate(w http.ResponseWriter, r *http.Request, check func(user string, o offer) (taken, answered bool)) (c *credentials, s digestSession, ok bool) {
 	c, ok = parseCredentials(r.Header["Authorization"])
 	if !ok {
 		d.challenge(w, newSessionID(), false)
@@ -91,7 +91,12 @@ func (d *digests) authenticate(w http.ResponseWriter, r *http.Request, check fun
 	case !ours: // from before a restart, say: the client need not ask its user again
 		d.challenge(w, newSessionID(), true)
 		return nil, s, false
-	case !check(c.user, offer{sha256: c.sha256, realm: d.realm, rest: c.rest(r.Method), response: c.response}):
+	}
+	taken, answered := check(c.user, offer{sha256: c.sha256, realm: d.realm, rest: c.rest(r.Method), response: c.response})
+	switch {
+	case answered:
+		return nil, s, false
+	case !taken:
 		d.challenge(w, newSessionID(), false)
 		return nil, s, false
 	case !d.use(s, n, c.counter):

@@ -67,10 +67,10 @@ func ask(d *digests, method, uri string, authorization ...string) (a answered) {
 		r.Header.Add("Authorization", h)
 	}
 	w := httptest.NewRecorder()
-	c, s, ok := d.authenticate(w, r, func(user string, o offer) bool {
+	c, s, ok := d.authenticate(w, r, func(user string, o offer) (taken, answered bool) {
 		a.asked++
 		c := &digestClient{sha256: o.sha256}
-		return strings.EqualFold(o.response, c.hash(c.hash(user+":"+o.realm+":"+user)+":"+o.rest))
+		return strings.EqualFold(o.response, c.hash(c.hash(user+":"+o.realm+":"+user)+":"+o.rest)), false
 	})
 	a.status, a.session, a.header = w.Code, s, w.Header()
 	if ok {
@@ -357,9 +357,9 @@ func TestDigestOfCurl(t *testing.T) {
 	}
 	d := newDigests("asterisk")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _, ok := d.authenticate(w, r, func(user string, o offer) bool {
+		c, _, ok := d.authenticate(w, r, func(user string, o offer) (taken, answered bool) {
 			c := &digestClient{sha256: o.sha256}
-			return o.response == c.hash(c.hash(user+":"+o.realm+":sec,\"ret")+":"+o.rest)
+			return o.response == c.hash(c.hash(user+":"+o.realm+":sec,\"ret")+":"+o.rest), false
 		})
 		if ok {
 			fmt.Fprintf(w, "%s %s\n", c.user, r.Header["Authorization"])

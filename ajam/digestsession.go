@@ -17,16 +17,21 @@ type shown struct {
 
 // authenticate says who has sent a request. If it shows no secret it is answered.
 func (h *Server) authenticate(w http.ResponseWriter, r *http.Request) (who shown, ok bool) {
-	c, key, ok := h.digests.authenticate(w, r, func(user string, o offer) bool {
+	c, key, ok := h.digests.authenticate(w, r, func(user string, o offer) (taken, answered bool) {
 		who.Digest = proxy.Digest{SHA256: o.sha256, Realm: o.realm, Rest: o.rest, Response: o.response}
 		if h.sessions.srv.TakesDigest(remote(r).Addr(), user, who.Digest) {
-			return true
+			return true, false
 		}
-		if s, err := h.sessions.start(r); err == nil { // so that it takes time, and counts
+		s, err := h.sessions.start(r) // so that it takes time, and counts
+		if errors.Is(err, errTooMany) {
+			h.refuse(w, err) // as who knows the secret: nobody is to guess as fast as he can meanwhile
+			return false, true
+		}
+		if err == nil {
 			s.LogInByDigest(r.Context(), user, who.Digest)
 			s.Close()
 		}
-		return false
+		return false, false
 	})
 	if ok {
 		who.user, who.key, who.first = c.user, key, c.counter == 1

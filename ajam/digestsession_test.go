@@ -129,6 +129,22 @@ func TestDigestLockout(t *testing.T) {
 	}
 }
 
+// Who has taken all sessions that its address may have learns nothing of a secret: a
+// guess would take no time there, and not count.
+func TestDigestGuessedWithoutRoom(t *testing.T) {
+	w := newWorld(t, standardUsers, func(o *Options) { o.SessionLimit = 8 })
+	b := w.browser()
+	for range 8 * sessionsEach / 2 {
+		b.cookie = ""
+		b.raw("action", "ping")
+	}
+	for _, secret := range []string{"wrong", "full-secret"} {
+		if r := w.digestBrowser("127.0.0.1", "full", secret).get("/arawman?action=ping"); r.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: %s", secret, r.Status)
+		}
+	}
+}
+
 // sessions is how many sessions there are.
 func (w *world) sessions() int {
 	w.web.sessions.places.mu.Lock()
