@@ -35,6 +35,7 @@ var (
 // ServeHTTP serves one request.
 func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.giveTime(w)
+	h.boundBody(w, r)
 	w.Header()["Server"] = headerServer
 	w.Header()["X-Content-Type-Options"] = headerNoSniff
 	u := h.find(r.URL.EscapedPath()) // as it came: Asterisk decodes no path
@@ -61,6 +62,20 @@ func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // longer than the client may.
 func (h *Server) giveTime(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+}
+
+// boundBody bounds how long a client takes to send its body, whoever reads it: net/http
+// reads what we have not before it sends the answer. After a body whose end a server before
+// us may see elsewhere the connection is closed (RFC 9112, 6.1: Content-Length beside
+// Transfer-Encoding, or that in HTTP/1.0; net/http has taken away what tells them apart).
+func (h *Server) boundBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
+	if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // checkHead answers a request with a head beyond the limits.
@@ -114,12 +129,10 @@ func (h *Server) readBody(w http.ResponseWriter, r *http.Request) (text string, 
 	if !strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
 		return "", true
 	}
-	control := http.NewResponseController(w)
-	control.SetReadDeadline(time.Now().Add(h.options.SessionInactivity)) //nolint:errcheck // a connection has deadlines
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	control.SetReadDeadline(time.Time{}) //nolint:errcheck // the same; a passed one would look like the client's end
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case err == nil:
+		http.NewResponseController(w).SetReadDeadline(time.Time{}) //nolint:errcheck // a connection has deadlines; a passed one would look like the client's end
 		return string(body), true
 	case errors.As(err, &tooLarge):
 		w.Header().Set("Connection", "close")
