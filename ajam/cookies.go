@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -44,6 +45,9 @@ type session struct {
 
 	begin sync.Mutex // guards the following, and WebSession until start returns
 	left  bool       // it had to go before it was there
+
+	// byPage says that the login was sent by a page, as its browser told.
+	byPage atomic.Bool
 
 	// Guarded by sessions.mu
 	id     id
@@ -163,27 +167,33 @@ func (t *sessions) remove(s *session) {
 	s.place.give()
 }
 
-// do runs an action in the session of a request; fresh says that nobody else knows it.
-// A login gives it another id: who logs in must not do so in a session whose id
-// somebody else has given him. It fails with errRenewed for requests that came by the
-// one before and waited for the login, and as [proxy.WebSession.Do].
-func (t *sessions) do(r *http.Request, s *session, fresh bool, a *ami.Action) (*proxy.WebAnswer, error) {
-	if fresh {
-		return s.Do(r.Context(), a)
+// do runs an action in the session of a request, and sets the cookie; fresh says that
+// nobody else knows the session. A login gives it another id: who logs in must not do so
+// in a session whose id somebody else has given him. It fails with errRenewed for requests
+// that came by the one before and waited for the login, and as [proxy.WebSession.Do].
+func (t *sessions) do(w http.ResponseWriter, r *http.Request, s *session, fresh bool, a *ami.Action) (*proxy.WebAnswer, error) {
+	known := false
+	if !fresh {
+		s.stranger.Lock()
+		err := t.check(r, s)
+		if known = s.LoggedIn(); known || err != nil {
+			s.stranger.Unlock()
+		} else {
+			defer s.stranger.Unlock() // later than the cookie: the next id is not for who has this one
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	s.stranger.Lock()
-	if err := t.check(r, s); err != nil {
-		s.stranger.Unlock()
-		return nil, err
-	}
-	if s.LoggedIn() {
-		s.stranger.Unlock()
-		return s.Do(r.Context(), a)
-	}
-	defer s.stranger.Unlock()
 	answer, err := s.Do(r.Context(), a)
-	if s.LoggedIn() {
-		t.renew(s)
+	if !known && s.LoggedIn() {
+		s.byPage.Store(tellsPage(r))
+		if !fresh {
+			t.renew(s)
+		}
+	}
+	if err == nil {
+		t.setCookie(w, r, s)
 	}
 	return answer, err
 }

@@ -48,7 +48,7 @@ func (h *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost:
 		writeError(w, http.StatusNotImplemented, "Not Implemented", "Attempt to use unimplemented / unsupported method")
 	case !h.mayComeFrom(r):
-		writeError(w, http.StatusForbidden, "Forbidden", "Pages of other sites may not send requests.")
+		refusePage(w)
 	default:
 		if f := h.read(w, r); f != nil && u.digest {
 			h.runDigest(w, r, u, f)
@@ -149,6 +149,10 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 	a := f.action()
 	s := h.sessions.of(r)
 	fresh := s == nil
+	if !fresh && hidesPage(r, s) {
+		refusePage(w)
+		return
+	}
 	for {
 		if s == nil {
 			var err error
@@ -158,7 +162,7 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 			}
 		}
 		settle(r, s)
-		answer, err := h.sessions.do(r, s, fresh, a)
+		answer, err := h.sessions.do(w, r, s, fresh, a)
 		switch {
 		case errors.Is(err, proxy.ErrSessionOver) && !fresh:
 			s, fresh = nil, true // it ended as the request came
@@ -168,11 +172,15 @@ func (h *Server) run(w http.ResponseWriter, r *http.Request, u *uri, f *form) {
 			return
 		}
 		defer answer.Close()
-		h.sessions.setCookie(w, r, s)
 		w.Header()["Pragma"] = headerPragma
 		h.answer(w, r, u, f, s, answer)
 		return
 	}
+}
+
+// refusePage answers a request that a page of another site sent, or may have sent.
+func refusePage(w http.ResponseWriter) {
+	writeError(w, http.StatusForbidden, "Forbidden", "Pages of other sites may not send requests.")
 }
 
 // refuse answers a request that no session could take.

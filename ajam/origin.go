@@ -34,6 +34,16 @@ func (h *Server) mayComeFrom(r *http.Request) bool {
 	return true
 }
 
+// tellsPage reports whether the client has told which page sent a request, if one did.
+func tellsPage(r *http.Request) bool {
+	return len(r.Header["Origin"])+len(r.Header["Sec-Fetch-Site"]) > 0 || r.Header.Get("Referer") != ""
+}
+
+// hidesPage reports whether the client does not tell what it told with the login of its
+// session. Without TLS a page that hides itself so may be of another site: with its GET a
+// browser sends the cookie also if it is of another port, or of another host of the domain.
+func hidesPage(r *http.Request, s *session) bool { return s.byPage.Load() && !tellsPage(r) }
+
 // isOurs reports whether a page is ours, or of a listed origin.
 func (h *Server) isOurs(page, host string) bool {
 	u, err := url.Parse(page)
