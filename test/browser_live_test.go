@@ -52,6 +52,7 @@ func liveJob(t *testing.T, b *browser, base, name string, servers ...string) {
 	p.shot(name + "-login")
 	p.fill("#login", "username", "operator", "secret", "wrong")
 	p.says("error", "Log in: Authentication failed")
+	p.until("the focus on the secret", "document.activeElement.name === 'secret'")
 	p.fill("#login", "username", "operator", "secret", "pw")
 	p.says("user", "operator")
 
@@ -113,8 +114,12 @@ func liveJob(t *testing.T, b *browser, base, name string, servers ...string) {
 	reader.until("the call to go", gone)
 	p.until("the others to stay", fmt.Sprintf("document.querySelectorAll('#rows tr').length === %d", 2*len(servers)-2))
 
+	// Who has scrolled down to the form reads the error.
+	p.run(chromedp.EmulateViewport(phone, 400))
 	p.fill("#originate", "channel", "Local/1@nowhere", "exten", "1", "context", "keep")
-	p.says("error", "Call Local/1@nowhere")
+	p.says("error", "Call Local/1@nowhere and connect it to 1@keep: Extension does not exist")
+	p.until("the error in sight", "scrollY > 0 && (r => r.top >= 0 && r.bottom <= innerHeight)(document.getElementById('error').getBoundingClientRect())")
+	p.run(chromedp.EmulateViewport(1280, 800))
 	p.run(chromedp.Click(chromedp.CSS("#logoff")))
 	p.says("notice", "Logged off")
 }

@@ -349,7 +349,7 @@
 		}
 		calls.set(id, action.Channel);
 		tell(`Calling ${action.Channel}.`);
-		if (!await ask(`Call ${action.Channel}`, withServer(action, form.server.value))) {
+		if (!await ask(`Call ${action.Channel} and connect it to ${action.Exten}@${action.Context}`, withServer(action, form.server.value))) {
 			calls.delete(id);
 		}
 	});
@@ -385,7 +385,10 @@
 			}
 		}
 		button.disabled = false;
-		if (!$('live').hidden) {
+		if ($('live').hidden) {
+			form.elements.secret.focus(); // A button that was disabled has lost it.
+			form.elements.secret.select();
+		} else {
 			form.elements.secret.value = '';
 		}
 	});
