@@ -103,7 +103,7 @@ func New(o Options, srv *proxy.Server, log *zap.Logger) (*Server, error) {
 		IdleTimeout:       o.SessionKeepAlive,
 		MaxHeaderBytes:    maxHead,
 		ConnContext:       withPlace,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 32},
 	}
 	h.http.ErrorLog, _ = zap.NewStdLogAt(log, zap.DebugLevel) // of the mistakes of clients; the level is one
 	h.http.SetKeepAlivesEnabled(o.SessionKeepAlive > 0)

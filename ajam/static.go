@@ -94,7 +94,8 @@ func (p *patient) Write(b []byte) (n int, err error) {
 }
 
 // serve answers a request for a file; name is what follows /static/ in its path. The
-// checks are Asterisk's, in its order (http.c: static_callback).
+// checks are Asterisk's, in its order (http.c: static_callback), but for hidden files
+// below the first folder, which it serves: .git and .htpasswd are nobody's.
 func (s *static) serve(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		writeError(w, http.StatusNotImplemented, "Not Implemented", "Attempt to use unimplemented / unsupported method")
@@ -106,7 +107,7 @@ func (s *static) serve(w http.ResponseWriter, r *http.Request, name string) {
 		http.Redirect(w, r, folder+"/"+livePage, http.StatusFound)
 		return
 	}
-	if name == "" || name[0] <= ' ' || strings.ContainsRune("./|~@#$%^&*()", rune(name[0])) || strings.Contains(name, "/..") {
+	if name == "" || name[0] <= ' ' || strings.ContainsRune("./|~@#$%^&*()", rune(name[0])) || strings.Contains(name, "/.") {
 		forbid(w)
 		return
 	}

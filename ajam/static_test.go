@@ -72,7 +72,7 @@ func TestStaticFolder(t *testing.T) {
 	dir := filepath.Join(top, "files")
 	for name, text := range map[string]string{
 		"secret": "outside", "files/page.html": "a page", "files/deep/a.css": "a style", "files/unknown.thing": "a thing",
-		"files/.hidden": "hidden", "files/private/p.html": "private", "files/deep/private/p.html": "private",
+		"files/.hidden": "hidden", "files/deep/.git/config": "hidden", "files/private/p.html": "private", "files/deep/private/p.html": "private",
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(top, name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -89,10 +89,10 @@ func TestStaticFolder(t *testing.T) {
 	s := openStatic(t, dir, false)
 	for name, want := range map[string]int{
 		"page.html": 200, "deep/a.css": 200, "unknown.thing": 200, "inside.html": 200,
-		"": 403, ".hidden": 403, "../secret": 403, "%2e%2e/secret": 403, "deep/../page.html": 403, "deep/../../secret": 403,
+		"": 403, ".hidden": 403, "../secret": 403, "%2e%2e/secret": 403, "deep/../page.html": 403, "deep/.git/config": 403, "deep/../../secret": 403,
 		"/etc/passwd": 403, "|x": 403, "~x": 403, "@x": 403, "#x": 403, "$x": 403, "%25x": 403, "^x": 403, "&x": 403, "*x": 403, "(x": 403, ")x": 403, "%20x": 403, "%00": 403,
 		"private/p.html": 403, "deep/private/p.html": 403,
-		"deep": 404, "deep/": 404, "deep//a.css": 404, "deep/./a.css": 404, "none": 404, "private/none": 404, "ajamdemo.html": 404, "live.html": 404,
+		"deep": 404, "deep/": 404, "deep//a.css": 404, "none": 404, "private/none": 404, "ajamdemo.html": 404, "live.html": 404,
 		"page.html%00": 404, "link": 404, "etc/passwd": 404, `deep\..\..\secret`: 404,
 	} {
 		r := getStatic(t, s, name)
