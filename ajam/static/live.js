@@ -398,14 +398,17 @@
 			changed();
 			return;
 		}
-		const before = who;
+		const before = who, mine = login;
 		forget(before);
+		polling++; // the WaitEvent under way may end first, and the next would be refused
+		followed = -1;
 		if (await ask('Log off', { Action: 'Logoff' })) {
 			leave();
 			tell('Logged off.');
 		} else if (!$('live').hidden) {
 			localStorage.setItem(whoKey, before);
 			who = before;
+			poll(mine);
 		}
 	});
 

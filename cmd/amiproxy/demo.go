@@ -74,7 +74,7 @@ const demoText = `
 amiproxy demo: two simulated PBXes, east and west, behind a proxy on 127.0.0.1:%[1]d, and by HTTP on 127.0.0.1:%[2]d.
 Paste these lines into another terminal (with bash):
 
-1. Log in, and watch the calls of both PBXes for 10 seconds; every event names its Server:
+1. Log in, and watch the calls of both PBXes for 10 seconds; every event of a PBX names its Server:
   bash -c 'exec 3<>/dev/tcp/127.0.0.1/%[1]d; printf "Action: Login\r\nUsername: demo\r\nSecret: demo\r\n\r\n" >&3; timeout 10 cat <&3'
 
 2. Ask for the channels of both PBXes in one list, start a call on east, and log off; each answer has its ActionID, each item its Server, and Goodbye comes last:
