@@ -120,7 +120,11 @@ func (a *Action) All(name string) iter.Seq[string] {
 // tab: no client needs one, and one layer's data is another's syntax.
 func (a *Action) HasControl() bool {
 	for i := range len(a.text) {
-		if c := a.text[i]; c < ' ' && c != '\t' || c == 0x7f {
+		c := a.text[i]
+		if c-' ' < 0x7f-' ' { // one comparison for what most are
+			continue
+		}
+		if c < ' ' && c != '\t' || c == 0x7f {
 			return true
 		}
 	}

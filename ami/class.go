@@ -216,7 +216,7 @@ func EqualFold[A, B []byte | string](a A, b B) bool {
 		return false
 	}
 	for i := range len(a) {
-		if FoldByte(a[i]) != FoldByte(b[i]) {
+		if a[i] != b[i] && FoldByte(a[i]) != FoldByte(b[i]) {
 			return false
 		}
 	}
