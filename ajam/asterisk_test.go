@@ -292,13 +292,12 @@ func testForms(t *testing.T, p *web) {
 	n := 0
 	piece := rapid.OneOf(rapid.SampledFrom([]string{"%", "%41", "%zz", "%z4", "%%", "%25", "%3d", "%3A", "%26", "%2B", "+", "=", "&", "&a=", ";", ":", "%C3%a9", "\xe9", "%09", "?", "#"}),
 		rapid.StringMatching(`[a-c19 ]{1,3}`))
+	rest := rapid.Map(rapid.SliceOfN(piece, 0, 12), func(pieces []string) string { return strings.Join(pieces, "") }).
+		Filter(func(rest string) bool { return !halfEscaped.MatchString(rest) })
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
 		own := fmt.Sprintf("own%d", n)
-		query := "action=UserEvent&UserEvent=" + own + "&x" + strings.Join(rapid.SliceOfN(piece, 0, 12).Draw(rt, "pieces"), "")
-		if halfEscaped.MatchString(query) {
-			rt.Skip()
-		}
+		query := "action=UserEvent&UserEvent=" + own + "&x" + rest.Draw(rt, "rest")
 		f, err := parseForm(query)
 		if err != nil {
 			rt.Fatal(err)

@@ -409,16 +409,11 @@ func TestWaitEventWithoutBody(t *testing.T) {
 		c.cookie = b.cookie
 		older := make(chan reply)
 		go func() { older <- c.send(method, "/rawman?action=waitevent", "") }()
-		time.Sleep(2 * inactivity)
-		for r := (reply{}); r.Response == nil; {
-			b.raw("action", "waitevent", "timeout", "0") // in its place, or before it
-			select {
-			case r = <-older:
-				if r.StatusCode != http.StatusOK || r.body != "" {
-					t.Errorf("%s: %d %q", method, r.StatusCode, r.body)
-				}
-			default:
-			}
+		w.eventually("it waits", func() bool { return inWaitEvent() == 1 })
+		time.Sleep(2 * inactivity)                   // no condition: that so much time has gone by is what is tested
+		b.raw("action", "waitevent", "timeout", "0") // in its place
+		if r := <-older; r.StatusCode != http.StatusOK || r.body != "" {
+			t.Errorf("%s: %d %q", method, r.StatusCode, r.body)
 		}
 	}
 }

@@ -180,9 +180,6 @@ func (w *WebSession) Admits(from netip.Addr) bool {
 	return from.Unmap() == w.s.remote.Addr().Unmap()
 }
 
-// Over is closed once the session takes no more actions.
-func (w *WebSession) Over() <-chan struct{} { return w.closing }
-
 // Cut is closed once the session was cut, and nobody is to get what it still
 // has for its client.
 func (w *WebSession) Cut() <-chan struct{} { return w.s.gone }
